@@ -1,0 +1,77 @@
+import type { Standing } from '../assurance/types.ts';
+
+/** Who may pass a route (SPEC section 5). */
+export type Access = 'session' | 'credentials' | 'bearer' | 'public' | 'upstream' | 'deny';
+
+/** A rule of the access policy, as written by the operator or brought by a preset. */
+export interface RouteRule {
+  /** Bounded label of metrics and log; unique. */
+  readonly name: string;
+  readonly path: string;
+  /** Upper-case; undefined = every method. */
+  readonly methods: readonly string[] | undefined;
+  readonly access: Access;
+  readonly requireAal: 'aal1' | 'aal2' | undefined;
+  readonly maxAuthAgeSeconds: number | undefined;
+  readonly acceptAttested: boolean;
+  readonly sources: readonly string[] | undefined;
+  readonly groups: readonly string[] | undefined;
+  /** Compared case-insensitively with a verified email. */
+  readonly emails: readonly string[] | undefined;
+  /** A deny row whose navigations go to sign-in instead (a forge's own login form). */
+  readonly signInInstead: boolean;
+}
+
+/** The canonical copy of a target's path, for matching only: the upstream gets the raw bytes. */
+export type CanonicalTarget =
+  | { readonly ok: true; readonly path: string; readonly segments: readonly string[] }
+  | { readonly ok: false; readonly code: 'target_malformed'; readonly why: string };
+
+/** What the gate needs to know of a session. */
+export interface SessionFacts {
+  readonly sourceId: string;
+  readonly groups: readonly string[] | undefined;
+  /** Absent when unverified. */
+  readonly verifiedEmail: string | undefined;
+  /** Seconds since the epoch, as the ID token said; undefined when it did not (or no integer). */
+  readonly authTime: number | undefined;
+  /** Seconds since the epoch. */
+  readonly authenticatedAt: number;
+  readonly forced: boolean;
+  readonly standing: Standing;
+}
+
+/** What the gate needs to know of a request. */
+export interface GateRequest {
+  readonly method: string;
+  readonly navigation: boolean;
+  readonly upgrade: boolean;
+  /** `Sec-Fetch-Site`, lower-cased, or undefined. */
+  readonly fetchSite: string | undefined;
+  /** `Origin`, as sent, or undefined. */
+  readonly requestOrigin: string | undefined;
+  /** The origins in `server.public_url`. */
+  readonly publicOrigins: ReadonlySet<string>;
+}
+
+/** The gate's decision, as data. The zero value of a decision is a refusal. */
+export type GateDecision =
+  | {
+      readonly kind: 'pass';
+      /** Whether the session's identity headers and cookies go along. */
+      readonly withSession: boolean;
+    }
+  /** No session (or one that opens nothing under today's policy): sign in. */
+  | { readonly kind: 'sign_in'; readonly reason: 'session_required' | 'session_not_sufficient' }
+  /** Too little assurance: one fresh sign-in. */
+  | {
+      readonly kind: 'step_up';
+      readonly reason: 'aal2_required' | 'auth_too_old' | 'auth_time_missing' | 'attested_not_accepted';
+      readonly requireAal: 'aal1' | 'aal2' | undefined;
+      readonly maxAuthAgeSeconds: number | undefined;
+    }
+  | {
+      readonly kind: 'refuse';
+      readonly status: 400 | 403 | 404;
+      readonly code: string;
+    };

@@ -1,0 +1,70 @@
+/** The port to one source's identity provider. Adapters: provider/oidc-provider.ts (openid-client). */
+
+export interface ProviderStatus {
+  readonly available: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** For the operator; never with a secret. */
+  readonly cause?: string;
+}
+
+export interface AuthorizationRequest {
+  readonly redirectUri: string;
+  readonly state: string;
+  readonly nonce: string;
+  /** PKCE code verifier (RFC 7636); sent as its S256 challenge. */
+  readonly codeVerifier: string;
+  readonly acrValues: readonly string[];
+  /** The `claims` parameter; empty object: not sent. */
+  readonly requestedClaims: Readonly<Record<string, unknown>>;
+  /** Seconds; 0 forces a fresh sign-in. Undefined: not sent. */
+  readonly maxAgeSeconds: number | undefined;
+  readonly prompt: 'login' | 'select_account' | undefined;
+  readonly loginHint: string | undefined;
+}
+
+export interface CodeExchange {
+  /** The callback's full URL on `redirectUri`, with the IdP's parameters. `state` has been compared already. */
+  readonly callbackUrl: URL;
+  readonly redirectUri: string;
+  readonly state: string;
+  readonly nonce: string;
+  readonly codeVerifier: string;
+}
+
+/** What a sign-in brought, all of it verified. */
+export interface VerifiedSignIn {
+  /** The ID token's claims; signature, iss, sub, aud, azp, exp, nbf, iat, nonce, at_hash, typ verified. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Profile claims: userinfo (where `claims_source: userinfo`) merged under the ID token's; else the ID token's. */
+  readonly profile: Readonly<Record<string, unknown>>;
+  readonly idToken: string;
+  readonly accessToken: string | undefined;
+  /** Seconds since the epoch. */
+  readonly accessTokenExpiresAt: number | undefined;
+  readonly refreshToken: string | undefined;
+}
+
+/** An error that the IdP sent to the callback (RFC 6749 section 4.1.2.1). Text is the IdP's: escape and bound it. */
+export interface IdpRefusal {
+  readonly error: string;
+  readonly description: string | undefined;
+}
+
+export interface Provider {
+  readonly sourceId: string;
+  status(): ProviderStatus;
+  /** Begins discovery and its background retries; never rejects. */
+  start(): Promise<void>;
+  /** The URL to send the browser to; pushed first where PAR is in force. @throws idp_unavailable */
+  authorizationUrl(request: AuthorizationRequest): Promise<URL>;
+  /**
+   * Exchanges the code and verifies everything. RFC 9207 `iss` is checked here too.
+   * @throws idp_unavailable, token_invalid (`detail` says which check)
+   * @returns the sign-in, or the IdP's own error as data.
+   */
+  exchange(request: CodeExchange): Promise<{ signIn: VerifiedSignIn } | { refused: IdpRefusal }>;
+  /** RP-initiated logout URL, where the IdP offers `end_session_endpoint`; else undefined. */
+  endSessionUrl(request: { idToken: string | undefined; returnTo: string; state: string }): URL | undefined;
+  close(): Promise<void>;
+}

@@ -1,0 +1,98 @@
+import type { Claims } from '../assurance/types.ts';
+
+/** Who the user is, as the pages, headers and audit show it. Resolved once, at sign-in. */
+export interface Identity {
+  readonly subject: string;
+  /** The name under which the upstream knows the user (SPEC section 7). */
+  readonly username: string;
+  readonly name: string | undefined;
+  readonly email: string | undefined;
+  readonly emailVerified: boolean;
+  readonly preferredUsername: string | undefined;
+  /** `undefined`: the IdP sent none (or an overage marker); `[]`: it said there are none. */
+  readonly groups: readonly string[] | undefined;
+}
+
+/** Tokens of the sign-in; kept sealed, never shown, never logged. */
+export interface SessionTokens {
+  readonly idToken: string | undefined;
+  readonly accessToken: string | undefined;
+  /** Seconds since the epoch. */
+  readonly accessTokenExpiresAt: number | undefined;
+  readonly refreshToken: string | undefined;
+}
+
+/** What Redis holds of a session, sealed. Times are seconds since the epoch. */
+export interface SessionRecord {
+  readonly version: 1;
+  /** Public id: shown in whoami and audit; it opens nothing. */
+  readonly id: string;
+  readonly source: string;
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly identity: Identity;
+  /** The verified ID token's claims of this session's own interactive sign-in, whole. */
+  readonly claims: Claims;
+  readonly issuedAt: number;
+  /** The moment of the callback: freshness of the sign-in is judged at this time. */
+  readonly authenticatedAt: number;
+  /** `issuedAt` + absolute_timeout. Nothing extends it. */
+  readonly expiresAt: number;
+  /** Whether this sign-in was forced fresh because a route found too little assurance: no second forcing. */
+  readonly forced: boolean;
+  readonly tokens: SessionTokens;
+}
+
+/** A session opened from its cookie; the same object for as long as memory holds it (so: usable as a WeakMap key). */
+export interface OpenedSession {
+  readonly record: SessionRecord;
+}
+
+/** The sealed record beside how long the store will still keep it. */
+export interface StoredRecord {
+  readonly sealed: Buffer;
+  /** Milliseconds. */
+  readonly ttlMs: number;
+}
+
+/**
+ * Where records live: Redis, or memory. Keys are hashes, values are sealed: a store can read nothing.
+ * Every method rejects with SallyportError `store_unavailable` when the store cannot answer, within a second.
+ */
+export interface Store {
+  get(key: string): Promise<StoredRecord | undefined>;
+  put(key: string, sealed: Buffer, ttlMs: number): Promise<void>;
+  /** Lengthens or shortens a key's life; false when it is not there. */
+  touch(key: string, ttlMs: number): Promise<boolean>;
+  delete(key: string): Promise<boolean>;
+  /** Stores only if absent; true for the one caller that did. Single use of states, creation of keys once. */
+  putIfAbsent(key: string, value: Buffer, ttlMs: number | undefined): Promise<boolean>;
+  /** Whether the store answered last; never throws, never waits. */
+  health(): StoreHealth;
+  /** Proves the connection by a round trip. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StoreHealth {
+  readonly up: boolean;
+  /** Milliseconds since the epoch: since when it has been so. */
+  readonly sinceMs: number;
+  /** A short cause for the operator when down; never with a credential. */
+  readonly cause?: string;
+}
+
+/** Sessions, as the proxy and the sign-in see them. */
+export interface Sessions {
+  /**
+   * The session of this cookie value if memory may serve it now, synchronously: touches neither Redis, nor decryption, nor JSON.
+   * Undefined says nothing: ask {@link open}.
+   */
+  peek(cookieValue: string): OpenedSession | undefined;
+  /** The session of this cookie value, or undefined when there is none. @throws store_unavailable */
+  open(cookieValue: string): Promise<OpenedSession | undefined>;
+  /** Seals and stores a new session; returns the cookie value that alone opens it. @throws store_unavailable */
+  create(record: SessionRecord): Promise<{ readonly cookieValue: string; readonly session: OpenedSession }>;
+  /** Ends a session for good; returns what it was, if it was. @throws store_unavailable */
+  end(cookieValue: string): Promise<SessionRecord | undefined>;
+}
