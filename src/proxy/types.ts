@@ -1,0 +1,56 @@
+import type { FastifyInstance } from 'fastify';
+import type { Generation, CurrentGeneration } from '../generation.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { Meter } from '../kernel/meter.ts';
+import type { Randomness } from '../kernel/randomness.ts';
+import type { Refusal } from '../kernel/refusal.ts';
+import type { RequestFacts } from '../kernel/request-facts.ts';
+import type { Sessions } from '../session/types.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the edge before any handler runs. */
+    facts: RequestFacts;
+    /** The generation this request captured. */
+    generation: Generation;
+  }
+}
+
+/** A finished answer to a refused request; written as it is, to a Fastify reply or to a raw socket. */
+export interface RenderedResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** Turns a refusal into a page, JSON or redirect, by who asked. Implemented in endpoints/render.ts. */
+export type RenderRefusal = (refusal: Refusal, facts: RequestFacts, generation: Generation) => RenderedResponse;
+
+/** One line of the access log; the writer adds ECS names. Never a query string, cookie or credential. */
+export interface AccessEntry {
+  readonly facts: RequestFacts;
+  readonly status: number;
+  readonly durationMs: number;
+  /** The route rule's name, `sallyport` for our own endpoints, `none` where refused before matching. */
+  readonly route: string;
+  readonly access: string;
+  /** Subject, email and name of the session's user, if any. */
+  readonly user: { readonly id: string; readonly email: string | undefined; readonly name: string } | undefined;
+  readonly source: string | undefined;
+}
+
+export interface PublicServerDeps {
+  readonly generations: CurrentGeneration;
+  readonly sessions: Sessions;
+  readonly render: RenderRefusal;
+  /** Registers everything under `server.path_prefix`; runs in its own Fastify scope, with that prefix. */
+  readonly registerEndpoints: (scope: FastifyInstance) => Promise<void>;
+  readonly accessLog: ((entry: AccessEntry) => void) | undefined;
+  /** A fault that was answered with 5xx: logged with stack, never shown. */
+  readonly logFault: (error: unknown, facts: RequestFacts | undefined) => void;
+  readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly meter: Meter;
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+}
