@@ -1,0 +1,71 @@
+import type { UpstreamConfig } from '../config/schema.ts';
+
+/** What a preset says of user names, where the operator's `upstream.username` says nothing. */
+export interface UsernameRules {
+  /** The whole name must match; undefined: any name. */
+  readonly pattern: RegExp | undefined;
+  /** Lower-case; an entry that begins with `*` stands for every name that ends with the rest. */
+  readonly reserved: readonly string[];
+  /** Characters. */
+  readonly maxLength: number;
+}
+
+/**
+ * Forgejo: modules/validation/helpers.go, `validUsernamePatternWithDots` and `invalidUsernamePattern`; Gitea: the same file,
+ * `IsValidUsername` (both read in 2026): begins with a letter or digit, then also `-` `_` `.`, never two of these in a
+ * row and none at the end. `\w` is ASCII in Go, as here without the `u` flag.
+ */
+const forgePattern = /^(?!.*[-._]{2})[0-9A-Za-z](?:[-.\w]*[0-9A-Za-z])?$/;
+
+/**
+ * models/user/user.go, `reservedUsernames` and `reservedUserPatterns`: the union of Forgejo's and Gitea's lists, with what
+ * their older releases reserved, so that a name which is free in one release and a system path in another is never given out.
+ */
+const forgeReserved: readonly string[] = (
+  '. .. - .well-known admin api assets attachments avatar avatars captcha commits debug devtest error explore favicon.ico ' +
+  'forgejo-actions ghost gitea-actions help install issues less login manifest.json metrics milestones new notifications org ' +
+  'plugins pulls raw repo repo-avatars report_abuse robots.txt search serviceworker.js sitemap.xml ssh_info stars ' +
+  'swagger.v1.json template user v2 *.keys *.gpg *.rss *.atom *.png'
+).split(' ');
+
+/** Names that an administrator is likely to hold: nobody becomes one by choosing a user name at the IdP (SPEC section 7). */
+const powerful: readonly string[] = ['admin', 'root', 'gitea_admin', 'forgejo_admin'];
+
+/** modules/forms (RegisterForm, AdminCreateUserForm): `MaxSize(40)`. A longer name could not be edited in the forge. */
+const forge: UsernameRules = {
+  pattern: forgePattern,
+  reserved: [...forgeReserved, ...powerful],
+  maxLength: 40,
+};
+
+const anyName: UsernameRules = { pattern: undefined, reserved: [], maxLength: 255 };
+
+/** The rules on user names that each upstream preset brings. */
+export const usernameRules: Readonly<Record<UpstreamConfig['preset'], UsernameRules>> = {
+  forgejo: forge,
+  gitea: forge,
+  // Grafana is installed with a server administrator called `admin`, whom X-WEBAUTH-USER would make of anybody.
+  grafana: { pattern: undefined, reserved: ['admin'], maxLength: 190 },
+  oauth2_proxy: anyName,
+  authelia: anyName,
+  generic: anyName,
+};
+
+/** How user names are compared: trimmed and case-folded, as the forges do (`strings.TrimSpace`, `strings.ToLower`). */
+export function foldUsername(username: string): string {
+  return username.trim().toLowerCase();
+}
+
+/** The operator's `username.pattern`, anchored at both ends: a pattern that matches a part allows nothing. @throws SyntaxError */
+export function compileUsernamePattern(pattern: string): RegExp {
+  return new RegExp(`^(?:${pattern})$`, 'u');
+}
+
+/** Whether a name is one of the reserved ones, compared trimmed and case-folded. */
+export function isReservedUsername(username: string, reserved: readonly string[]): boolean {
+  const folded = foldUsername(username);
+  return reserved.some((entry) => {
+    const name = foldUsername(entry);
+    return name.startsWith('*') ? folded.endsWith(name.slice(1)) : folded === name;
+  });
+}
