@@ -1,0 +1,64 @@
+import type { Clock } from '../kernel/clock.ts';
+import type { Store, StoredRecord, StoreHealth } from './types.ts';
+
+interface Held {
+  readonly value: Buffer;
+  /** Milliseconds since the epoch; Infinity: never. */
+  expiresAtMs: number;
+}
+
+/** Keys that nobody asks for again are swept out this often at most. */
+const sweepEveryMs = 30_000;
+
+/** A store in this process's memory: for one process, lost at restart, never down. */
+export function createMemoryStore(clock: Clock): Store {
+  const held = new Map<string, Held>();
+  const upSince: StoreHealth = Object.freeze({ up: true, sinceMs: clock.nowMs() });
+  let sweptAtMs = clock.nowMs();
+
+  function find(key: string): Held | undefined {
+    const entry = held.get(key);
+    if (entry === undefined || clock.nowMs() < entry.expiresAtMs) return entry;
+    held.delete(key);
+    return undefined;
+  }
+
+  function keep(key: string, value: Buffer, ttlMs: number): void {
+    const nowMs = clock.nowMs();
+    if (nowMs - sweptAtMs >= sweepEveryMs) {
+      sweptAtMs = nowMs;
+      for (const [other, entry] of held) if (nowMs >= entry.expiresAtMs) held.delete(other);
+    }
+    held.set(key, { value: Buffer.from(value), expiresAtMs: nowMs + ttlMs });
+  }
+
+  return {
+    get(key) {
+      const entry = find(key);
+      const record: StoredRecord | undefined =
+        entry === undefined ? undefined : { sealed: entry.value, ttlMs: entry.expiresAtMs - clock.nowMs() };
+      return Promise.resolve(record);
+    },
+    put(key, sealed, ttlMs) {
+      keep(key, sealed, ttlMs);
+      return Promise.resolve();
+    },
+    touch(key, ttlMs) {
+      const entry = find(key);
+      if (entry !== undefined) entry.expiresAtMs = clock.nowMs() + ttlMs;
+      return Promise.resolve(entry !== undefined);
+    },
+    delete: (key) => Promise.resolve(find(key) !== undefined && held.delete(key)),
+    putIfAbsent(key, value, ttlMs) {
+      const absent = find(key) === undefined;
+      if (absent) keep(key, value, ttlMs ?? Infinity);
+      return Promise.resolve(absent);
+    },
+    health: () => upSince,
+    ping: () => Promise.resolve(),
+    close() {
+      held.clear();
+      return Promise.resolve();
+    },
+  };
+}

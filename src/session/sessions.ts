@@ -1,0 +1,233 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../kernel/clock.ts';
+import { isFault } from '../kernel/error.ts';
+import type { Meter } from '../kernel/meter.ts';
+import { randomToken } from '../kernel/randomness.ts';
+import type { Randomness } from '../kernel/randomness.ts';
+import { decodeRecord, encodeRecord } from './record.ts';
+import { isCookieValue } from './sealing.ts';
+import type { Sealing } from './sealing.ts';
+import type { OpenedSession, SessionRecord, Sessions, Store, StoredRecord } from './types.ts';
+
+/** What {@link createSessions} is made of. */
+export interface SessionsDeps {
+  readonly store: Store;
+  readonly sealing: Sealing;
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  readonly meter: Meter;
+  /** `session.idle_timeout`: never earlier, at most 60 s later. */
+  readonly idleTimeoutMs: number;
+  /** `session.absolute_timeout`: a record's own `expiresAt` may only be shorter. */
+  readonly absoluteTimeoutMs: number;
+  /** `session.cache`: how long memory serves a session without asking the store; 0: never. */
+  readonly cacheMs: number;
+  /** `session.outage_grace`: how long sessions in memory outlive an outage, counted from its beginning. */
+  readonly outageGraceMs: number;
+  /** How many opened sessions memory holds at most; the least recently used go first. */
+  readonly maxCached: number;
+}
+
+/** Idle time is written at most this often a session; so a session may outlive its idle limit by this much. */
+const touchEveryMs = 60_000;
+
+/** The store's answer takes less than this; so a key that is to last to the absolute limit is seen to last to it. */
+const latencyMs = 1000;
+
+/** What memory knows of an opened session. All times are milliseconds since the epoch. */
+interface Entry {
+  readonly session: OpenedSession;
+  /** Tells one sealing from another without keeping its bytes. */
+  readonly fingerprint: string;
+  /** The absolute limit. */
+  readonly endsAtMs: number;
+  /** Until when memory may serve it without asking: `session.cache`. */
+  freshUntilMs: number;
+  /** From when on a use must lengthen the key's life in the store, or that would end before the idle limit. */
+  touchDueAtMs: number;
+  lastUsedMs: number;
+}
+
+interface Flight {
+  readonly promise: Promise<OpenedSession | undefined>;
+  /** Ended while it was on its way: what it found must not come back to life. */
+  ended: boolean;
+}
+
+/**
+ * Sessions over a store, with the opened ones in memory.
+ *
+ * Idle time is kept by the key's own life in the store: `idle + 60 s` at most, lengthened once it has sunk below `idle`.
+ * So every use leaves the key at least `idle` to live (never early), a key is written at most once a minute, and it dies
+ * at most 60 s late; this holds for any number of replicas, with nothing to agree on.
+ */
+export function createSessions(deps: SessionsDeps): Sessions {
+  const { store, sealing, clock, meter, idleTimeoutMs, absoluteTimeoutMs, cacheMs, outageGraceMs } = deps;
+  const memory = new LRUCache<string, Entry>({ max: deps.maxCached });
+  const flights = new Map<string, Flight>();
+
+  /** When a record ends for good: its own limit, or the one in force now if that is sooner. */
+  function endOf(record: SessionRecord): number {
+    return Math.min(record.expiresAt * 1000, record.issuedAt * 1000 + absoluteTimeoutMs);
+  }
+
+  function lifeInStore(endsAtMs: number, nowMs: number): number {
+    return Math.min(idleTimeoutMs + touchEveryMs, endsAtMs - nowMs + latencyMs);
+  }
+
+  function touchDueAt(endsAtMs: number, storedUntilMs: number): number {
+    // Within the last stretch before the absolute limit there is nothing left to lengthen.
+    return storedUntilMs >= endsAtMs ? Infinity : storedUntilMs - idleTimeoutMs;
+  }
+
+  function isAlive(entry: Entry, nowMs: number): boolean {
+    return nowMs < entry.endsAtMs && nowMs < entry.lastUsedMs + idleTimeoutMs;
+  }
+
+  function isFresh(entry: Entry, nowMs: number): boolean {
+    return nowMs < entry.freshUntilMs && nowMs < entry.touchDueAtMs;
+  }
+
+  /** While the store is down, staleness counts no more: the outage's own grace does. */
+  function mayServe(entry: Entry, nowMs: number): boolean {
+    if (!isAlive(entry, nowMs)) return false;
+    const health = store.health();
+    return health.up ? isFresh(entry, nowMs) : nowMs - health.sinceMs < outageGraceMs;
+  }
+
+  function use(entry: Entry, nowMs: number): OpenedSession {
+    entry.lastUsedMs = nowMs;
+    return entry.session;
+  }
+
+  function peek(cookieValue: string): OpenedSession | undefined {
+    const entry = memory.get(cookieValue);
+    if (entry === undefined) return undefined;
+    const nowMs = clock.nowMs();
+    if (!mayServe(entry, nowMs)) return undefined;
+    meter.sessionCache('hit');
+    return use(entry, nowMs);
+  }
+
+  function open(cookieValue: string): Promise<OpenedSession | undefined> {
+    // Anything may stand in the cookie: no hash, no round trip for what cannot be ours.
+    if (!isCookieValue(cookieValue)) return Promise.resolve(undefined);
+    const served = peek(cookieValue);
+    if (served !== undefined) return Promise.resolve(served);
+    meter.sessionCache(memory.has(cookieValue) ? 'stale' : 'miss');
+    return (flights.get(cookieValue) ?? takeOff(cookieValue)).promise;
+  }
+
+  /** One question to the store for all who ask for the same session at once. */
+  function takeOff(cookieValue: string): Flight {
+    const isCurrent = (): boolean => !flight.ended;
+    const promise = load(cookieValue, isCurrent).finally(() => {
+      if (flights.get(cookieValue) === flight) flights.delete(cookieValue);
+    });
+    const flight: Flight = { promise, ended: false };
+    flights.set(cookieValue, flight);
+    return flight;
+  }
+
+  async function load(cookieValue: string, isCurrent: () => boolean): Promise<OpenedSession | undefined> {
+    const key = sealing.sessionKey(cookieValue);
+    const askedAtMs = clock.nowMs();
+    let stored: StoredRecord | undefined;
+    try {
+      stored = await store.get(key);
+    } catch (error) {
+      // The request that finds the outage is served from memory like those after it.
+      const entry = memory.get(cookieValue);
+      const nowMs = clock.nowMs();
+      if (!isFault(error, 'store_unavailable') || entry === undefined || store.health().up) throw error;
+      if (!mayServe(entry, nowMs)) throw error;
+      return use(entry, nowMs);
+    }
+    if (!isCurrent()) return undefined;
+    const nowMs = clock.nowMs();
+    const entry = stored === undefined ? undefined : admit(cookieValue, stored, nowMs);
+    if (stored === undefined || entry === undefined || nowMs >= entry.endsAtMs) {
+      memory.delete(cookieValue);
+      return undefined;
+    }
+    memory.set(cookieValue, entry);
+    confirm(entry, nowMs, askedAtMs + stored.ttlMs);
+    if (nowMs >= entry.touchDueAtMs) touch(cookieValue, key, entry, nowMs);
+    return use(entry, nowMs);
+  }
+
+  /** The entry of what the store holds: the one in memory while the sealed bytes are the same, else opened anew. */
+  function admit(cookieValue: string, stored: StoredRecord, nowMs: number): Entry | undefined {
+    const fingerprint = fingerprintOf(stored.sealed);
+    const known = memory.get(cookieValue);
+    if (known?.fingerprint === fingerprint) return known;
+    const bytes = sealing.openSession(cookieValue, stored.sealed);
+    const record = bytes === undefined ? undefined : decodeRecord(bytes);
+    return record === undefined ? undefined : createEntry({ record }, fingerprint, nowMs);
+  }
+
+  function createEntry(session: OpenedSession, fingerprint: string, nowMs: number): Entry {
+    const endsAtMs = endOf(session.record);
+    return { session, fingerprint, endsAtMs, freshUntilMs: 0, touchDueAtMs: 0, lastUsedMs: nowMs };
+  }
+
+  function confirm(entry: Entry, nowMs: number, storedUntilMs: number): void {
+    entry.freshUntilMs = nowMs + cacheMs;
+    entry.touchDueAtMs = touchDueAt(entry.endsAtMs, storedUntilMs);
+  }
+
+  /** Lengthens the key's life; nobody waits for it. If it fails, the next use tries again. */
+  function touch(cookieValue: string, key: string, entry: Entry, nowMs: number): void {
+    const ttlMs = lifeInStore(entry.endsAtMs, nowMs);
+    const dueBeforeMs = entry.touchDueAtMs;
+    entry.touchDueAtMs = touchDueAt(entry.endsAtMs, nowMs + ttlMs);
+    store.touch(key, ttlMs).then(
+      (there) => {
+        if (!there && memory.peek(cookieValue) === entry) memory.delete(cookieValue);
+      },
+      () => {
+        entry.touchDueAtMs = dueBeforeMs;
+      },
+    );
+  }
+
+  async function create(record: SessionRecord): ReturnType<Sessions['create']> {
+    const cookieValue = randomToken(deps.randomness, 256);
+    const sealed = sealing.sealSession(cookieValue, encodeRecord(record));
+    const nowMs = clock.nowMs();
+    const session: OpenedSession = Object.freeze({ record });
+    const entry = createEntry(session, fingerprintOf(sealed), nowMs);
+    const ttlMs = lifeInStore(entry.endsAtMs, nowMs);
+    await store.put(sealing.sessionKey(cookieValue), sealed, ttlMs);
+    confirm(entry, nowMs, nowMs + ttlMs);
+    memory.set(cookieValue, entry);
+    meter.sessionCreated();
+    return { cookieValue, session };
+  }
+
+  async function end(cookieValue: string): Promise<SessionRecord | undefined> {
+    if (!isCookieValue(cookieValue)) return undefined;
+    const key = sealing.sessionKey(cookieValue);
+    try {
+      // Sent together and answered in order: what it was, and its end.
+      const [stored, deleted] = await Promise.all([store.get(key), store.delete(key)]);
+      const bytes = stored === undefined ? undefined : sealing.openSession(cookieValue, stored.sealed);
+      return deleted && bytes !== undefined ? decodeRecord(bytes) : undefined;
+    } finally {
+      // Also when the store failed: it may have heard us, so this replica asks again before it serves.
+      memory.delete(cookieValue);
+      const flight = flights.get(cookieValue);
+      if (flight !== undefined) {
+        flight.ended = true;
+        flights.delete(cookieValue);
+      }
+    }
+  }
+
+  return { peek, open, create, end };
+}
+
+/** Version, salt and tag: 24 random bytes and 16 that depend on every other one. */
+function fingerprintOf(sealed: Buffer): string {
+  return sealed.toString('latin1', 0, 25) + sealed.toString('latin1', sealed.length - 16);
+}
