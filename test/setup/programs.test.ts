@@ -1,0 +1,21 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { findMissing, findProgram, installCommand, programs } from './programs.ts';
+
+t.test('a program is found on PATH, and only if it may be run', (t) => {
+  const folder = t.testdir({ 'no-such-tool-a': '', 'no-such-tool-b': '' });
+  chmodSync(join(folder, 'no-such-tool-a'), 0o755);
+  chmodSync(join(folder, 'no-such-tool-b'), 0o644);
+  t.equal(findProgram('no-such-tool-a', folder), join(folder, 'no-such-tool-a'));
+  t.equal(findProgram('no-such-tool-b', folder), undefined);
+  t.equal(findProgram('no-such-tool-a', ''), undefined);
+  t.end();
+});
+
+t.test('what is missing is named with the one command that installs it', (t) => {
+  const missing = findMissing(programs, (name) => (name === 'nginx' ? '/usr/sbin/nginx' : undefined));
+  t.match(installCommand(missing), / redis-server chromium$/);
+  t.same(findMissing(programs), [], 'the tests of this very run have all they need');
+  t.end();
+});
