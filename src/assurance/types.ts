@@ -21,9 +21,9 @@ export interface EnforceFor {
   readonly emails: readonly string[];
 }
 
-/** The `claims` request parameter (OIDC Core section 5.5). */
+/** The `claims` request parameter (OIDC Core section 5.5): by section (`id_token`, `userinfo`), then by claim. */
 export type RequestedClaims = Readonly<
-  Record<'id_token' | 'userinfo' | (string & {}), Readonly<Record<string, null | Readonly<Record<string, unknown>>>>>
+  Record<string, Readonly<Record<string, null | Readonly<Record<string, unknown>>>>>
 >;
 
 /** A source's `mfa`, with its preset resolved. */
@@ -107,7 +107,12 @@ export interface EnforcementSubject {
 export type Outcome =
   | { readonly admit: true; readonly aal: 'aal2'; readonly status: 'verified'; readonly weak: boolean }
   | { readonly admit: true; readonly aal: 'aal1'; readonly status: 'would_reject' | 'none' | 'attested' }
-  | { readonly admit: false; readonly aal: 'aal1'; readonly status: 'rejected'; readonly reason: AssuranceReason };
+  | {
+      readonly admit: false;
+      readonly aal: 'aal1';
+      readonly status: 'rejected';
+      readonly reason: AssuranceReason;
+    };
 
 /** An outcome, with the time from which it must be asked for again (`report_only_until`), if any. */
 export interface Standing {
