@@ -66,10 +66,17 @@ export type GateDecision =
   /** Too little assurance: one fresh sign-in. */
   | {
       readonly kind: 'step_up';
-      readonly reason: 'aal2_required' | 'auth_too_old' | 'auth_time_missing' | 'attested_not_accepted';
+      readonly reason:
+        | 'aal2_required'
+        | 'auth_too_old'
+        | 'auth_time_missing'
+        | 'auth_time_in_future'
+        | 'attested_not_accepted';
       readonly requireAal: 'aal1' | 'aal2' | undefined;
       readonly maxAuthAgeSeconds: number | undefined;
     }
+  /** A signed-in user's navigation to a `signInInstead` row (the forge's own login form): 302 to `/`. */
+  | { readonly kind: 'redirect_home' }
   | {
       readonly kind: 'refuse';
       readonly status: 400 | 403 | 404;
