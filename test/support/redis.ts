@@ -128,7 +128,7 @@ async function dumpAll(port: number): Promise<string[]> {
   const lines: string[] = [];
   const redis = new Redis(port, '127.0.0.1', { protocol: 2 });
   try {
-    const [, databases] = (await redis.config('GET', 'databases'));
+    const [, databases] = await redis.config('GET', 'databases');
     for (let db = 0; db < Number(databases); db += 1) {
       await redis.select(db);
       for (const key of await redis.keysBuffer('*'))

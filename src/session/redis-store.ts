@@ -1,0 +1,62 @@
+import { connectRedis } from './redis-connection.ts';
+import type { RedisDeps } from './redis-connection.ts';
+import type { RedisStoreOptions } from './redis-options.ts';
+import type { Store, StoredRecord } from './types.ts';
+
+/**
+ * A store in Redis. It begins to connect at once and never rejects for being down: its commands do, and
+ * {@link Store.health} says since when.
+ */
+export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): Store {
+  const connection = connectRedis(options, deps);
+  const prefix = options.keyPrefix;
+
+  return {
+    get: (key) =>
+      connection.run('get', false, async (redis): Promise<StoredRecord | undefined> => {
+        const replies = await redis.pipeline().getBuffer(`${prefix}${key}`).pttl(`${prefix}${key}`).exec();
+        const [sealed, pttl] = (replies ?? []).map(([error, reply]) => {
+          if (error !== null) throw error;
+          return reply;
+        });
+        if (!Buffer.isBuffer(sealed) || typeof pttl !== 'number' || pttl === keyAbsent) return undefined;
+        return { sealed, ttlMs: pttl === lastsForever ? Infinity : pttl };
+      }),
+    put: (key, sealed, ttlMs) =>
+      connection.run('set', true, async (redis) => {
+        if (ttlMs === Infinity) await redis.set(`${prefix}${key}`, sealed);
+        else await redis.set(`${prefix}${key}`, sealed, 'PX', wholeMs(ttlMs));
+      }),
+    touch: (key, ttlMs) =>
+      connection.run('pexpire', true, async (redis) => {
+        return (await redis.pexpire(`${prefix}${key}`, wholeMs(ttlMs))) === 1;
+      }),
+    delete: (key) => connection.run('del', true, async (redis) => (await redis.del(`${prefix}${key}`)) === 1),
+    putIfAbsent: (key, value, ttlMs) =>
+      connection.run('setnx', true, async (redis) => {
+        const reply =
+          ttlMs === undefined
+            ? await redis.set(`${prefix}${key}`, value, 'NX')
+            : await redis.set(`${prefix}${key}`, value, 'PX', wholeMs(ttlMs), 'NX');
+        return reply === 'OK';
+      }),
+    health: () => connection.health(),
+    ping: () =>
+      connection.run('ping', false, async (redis) => {
+        await redis.ping();
+      }),
+    close() {
+      connection.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** PTTL's answers that are no time. */
+const keyAbsent = -2;
+const lastsForever = -1;
+
+/** Redis takes whole milliseconds, and refuses a life of none. */
+function wholeMs(ttlMs: number): number {
+  return Math.max(1, Math.ceil(ttlMs));
+}
