@@ -1,0 +1,136 @@
+import { quote } from './faults.ts';
+import type { KeyPath } from './faults.ts';
+import type { Judge } from './judge.ts';
+import type { Config } from './schema.ts';
+import { checkClientCertificate, tokenPattern } from './server-checks.ts';
+
+type Redis = NonNullable<Config['session']['redis']>;
+
+/** `session`. */
+export function checkSession(judge: Judge, { session }: Config): void {
+  checkSecrets(judge, session);
+  if (session.redis !== undefined) checkRedis(judge, session.redis);
+  else
+    judge.warn(
+      ['session', 'redis'],
+      'absent: sessions live in memory, in one process, and are lost at restart',
+    );
+  for (const key of ['idle_timeout', 'absolute_timeout'] as const) {
+    if (session[key] < 1000)
+      judge.refuse(['session', key], 'expected 1s or more: nobody could stay signed in');
+  }
+  if (session.idle_timeout > session.absolute_timeout) {
+    judge.refuseTogether(
+      ['session', 'idle_timeout'],
+      [['session', 'absolute_timeout']],
+      'idle_timeout is longer than absolute_timeout, so that it has no effect',
+      'make idle_timeout at most as long as absolute_timeout',
+    );
+  }
+  if (session.cache > 60_000) {
+    judge.warn(['session', 'cache'], 'a sign-out may take so long to reach every replica');
+  }
+  checkCookieName(judge, session.cookie_name);
+}
+
+function checkSecrets(judge: Judge, { secrets, secret_files: files }: Config['session']): void {
+  const inline: KeyPath = ['session', 'secrets'];
+  const inFiles: KeyPath = ['session', 'secret_files'];
+  const cure = 'openssl rand -base64 32 makes one';
+  if (secrets !== undefined && files !== undefined) {
+    judge.refuseTogether(inline, [inFiles], 'both secrets and secret_files are given', 'keep one of them');
+  } else if (secrets === undefined && files === undefined) {
+    judge.miss(inFiles, [inline], 'required: expected secret_files (or secrets)', cure);
+  }
+  if (secrets?.length === 0) judge.refuse(inline, 'expected at least one secret', cure);
+  if (files?.length === 0) judge.refuse(inFiles, 'expected at least one file', cure);
+  for (const [index, secret] of (secrets ?? []).entries()) {
+    if (Buffer.byteLength(secret.reveal()) < 32) {
+      judge.refuse([...inline, index], 'expected a secret of 32 bytes or more, this one is shorter', cure);
+    }
+  }
+}
+
+function checkRedis(judge: Judge, redis: Redis): void {
+  const path: KeyPath = ['session', 'redis'];
+  const elsewhere = redis.sentinel !== undefined || redis.cluster !== undefined;
+  if (redis.url === undefined) {
+    const example = 'for example url: redis://redis:6379/0';
+    if (!elsewhere)
+      judge.miss([...path, 'url'], [], 'required: expected a redis:// or rediss:// URL', example);
+  } else {
+    checkRedisUrl(judge, redis.url, redis);
+  }
+  if (redis.password !== undefined && redis.password_file !== undefined) {
+    const other: KeyPath = [...path, 'password_file'];
+    judge.refuseTogether(
+      [...path, 'password'],
+      [other],
+      'both password and password_file are given',
+      'keep one of them',
+    );
+  }
+  if (redis.tls !== undefined) checkClientCertificate(judge, [...path, 'tls'], redis.tls);
+}
+
+/** Never shows the URL: it may hold the password. */
+function checkRedisUrl(judge: Judge, written: string, redis: Redis): void {
+  const path: KeyPath = ['session', 'redis', 'url'];
+  const url = URL.canParse(written) ? new URL(written) : undefined;
+  const fits =
+    url !== undefined &&
+    /^rediss?:$/.test(url.protocol) &&
+    url.hostname !== '' &&
+    /^(\/[0-9]{0,5})?$/.test(url.pathname) &&
+    url.search === '' &&
+    url.hash === '';
+  if (!fits) {
+    judge.refuse(
+      path,
+      'expected redis://host:port/db or rediss://host:port/db',
+      'for example redis://redis:6379/0',
+    );
+    return;
+  }
+  for (const [part, key] of [
+    ['password', 'password'],
+    ['password', 'password_file'],
+    ['username', 'username'],
+  ] as const) {
+    if (url[part] !== '' && redis[key] !== undefined) {
+      judge.refuseTogether(
+        ['session', 'redis', key],
+        [path],
+        `the ${part} stands in the url and in ${key}`,
+        'keep one of them',
+      );
+    }
+  }
+  if (redis.tls !== undefined && url.protocol === 'redis:') {
+    judge.refuseTogether(
+      ['session', 'redis', 'tls'],
+      [path],
+      'the url is redis://, so that tls has no effect',
+      'write rediss:// in the url, or remove tls',
+    );
+  }
+}
+
+function checkCookieName(judge: Judge, name: string): void {
+  const path: KeyPath = ['session', 'cookie_name'];
+  if (!tokenPattern.test(name) || name.length > 64) {
+    judge.refuse(
+      path,
+      `expected the name of a cookie (letters, digits, - and _; at most 64), found ${quote(name)}`,
+    );
+    return;
+  }
+  const [prefix] = /^__(host|secure|http|host-http)-/i.exec(name) ?? [];
+  if (prefix === undefined) {
+    judge.warn(path, 'without the prefix __Host- a sibling host could set this cookie');
+  } else if (prefix !== '__Host-' || name === '__Host-') {
+    judge.refuse(path, `expected the prefix __Host- (with a name after it) or none, found ${quote(name)}`);
+  } else if (name.slice(prefix.length).startsWith('__')) {
+    judge.refuse(path, 'expected one prefix');
+  }
+}

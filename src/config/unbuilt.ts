@@ -1,0 +1,91 @@
+import type { Finding, KeyPath } from './faults.ts';
+import type { Config } from './schema.ts';
+
+/** Keys whose behaviour is not built yet, as the reference page names them, with where a file uses them. */
+const unbuilt: readonly {
+  /** `[]` stands for every index. */
+  readonly key: string;
+  /** Which values are not built, where it is not all but the default. */
+  readonly values?: string;
+  /** Where the file asks for more than the default. */
+  readonly find: (config: Config) => readonly KeyPath[];
+}[] = [
+  { key: 'server.workers', find: ({ server }) => when(server.workers !== 1, ['server', 'workers']) },
+  {
+    key: 'operations.control_socket',
+    find: ({ operations }) => when(operations.control_socket !== undefined, ['operations', 'control_socket']),
+  },
+  {
+    key: 'upstream.bound_cookies',
+    find: ({ upstream }) => when(upstream.bound_cookies !== undefined, ['upstream', 'bound_cookies']),
+  },
+  {
+    key: 'upstream.username.bind',
+    find: ({ upstream }) => when(!upstream.username.bind, ['upstream', 'username', 'bind']),
+  },
+  {
+    key: 'session.redis.sentinel',
+    find: ({ session }) => when(session.redis?.sentinel !== undefined, ['session', 'redis', 'sentinel']),
+  },
+  {
+    key: 'session.redis.cluster',
+    find: ({ session }) => when(session.redis?.cluster !== undefined, ['session', 'redis', 'cluster']),
+  },
+  {
+    key: 'routes[].access',
+    values: 'credentials, bearer, upstream',
+    find: ({ routes }) =>
+      routes.flatMap(({ access }, index) =>
+        when(access === 'credentials' || access === 'bearer' || access === 'upstream', [
+          'routes',
+          index,
+          'access',
+        ]),
+      ),
+  },
+  {
+    key: 'routes[].credential_headers',
+    find: ({ routes }) =>
+      routes.flatMap(({ credential_headers: headers }, index) =>
+        when(headers !== undefined, ['routes', index, 'credential_headers']),
+      ),
+  },
+  {
+    key: 'bearer.audiences',
+    find: ({ bearer }) => when(bearer.audiences.length > 0, ['bearer', 'audiences']),
+  },
+  {
+    key: 'bearer.typ',
+    find: ({ bearer }) => when(bearer.typ.length !== 1 || bearer.typ[0] !== 'at+jwt', ['bearer', 'typ']),
+  },
+  { key: 'operators', find: ({ operators }) => when(operators.length > 0, ['operators']) },
+  { key: 'canary', find: ({ canary }) => when(canary !== 'operators', ['canary']) },
+  { key: 'change.actor', find: ({ change }) => when(change.actor !== undefined, ['change', 'actor']) },
+  { key: 'change.ref', find: ({ change }) => when(change.ref !== undefined, ['change', 'ref']) },
+];
+
+function when(used: boolean, path: KeyPath): readonly KeyPath[] {
+  return used ? [path] : [];
+}
+
+/** Keys that the file sets to something this version does not do: refused, rather than ignored. */
+export function findUnbuilt(config: Config): readonly Finding[] {
+  return unbuilt.flatMap(({ key, values, find }) =>
+    find(config).map((path): Finding => {
+      const message = `not in this version: ${values === undefined ? key : `${key} ${values}`}`;
+      return {
+        code: 'not_in_this_version',
+        path,
+        message,
+        cure: 'remove the key, or leave it at its default',
+      };
+    }),
+  );
+}
+
+/** What is not in this version about the key (`routes[].access`), for the reference page; undefined when it is built. */
+export function unbuiltNote(key: string): string | undefined {
+  const entry = unbuilt.find((each) => each.key === key);
+  if (entry === undefined) return undefined;
+  return entry.values === undefined ? 'Not in this version.' : `Not in this version: ${entry.values}.`;
+}
