@@ -150,7 +150,7 @@ async function interact(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { uid } = await provider.interactionDetails(request, response);
+  const { uid, session } = await provider.interactionDetails(request, response);
   if (request.method !== 'POST') {
     sendPage(response, chooserPage(uid));
     return;
@@ -164,7 +164,7 @@ async function interact(
     });
     return;
   }
-  await provider.interactionFinished(request, response, {
+  const resume = await provider.interactionResult(request, response, {
     login: {
       accountId: user.id,
       ...(user.acr === undefined ? {} : { acr: user.acr }),
@@ -172,6 +172,20 @@ async function interact(
     },
     select_account: {},
   });
+  if (session !== undefined && session.accountId !== user.id) await forgetUser(provider, session.uid);
+  response.writeHead(303, { location: resume }).end();
+}
+
+/**
+ * Takes the former user out of the browser's session at the identity provider. Left in, node-oidc-provider would end that
+ * session by a page that submits itself by script, and a sign-in must not need script.
+ */
+async function forgetUser(provider: Provider, sessionUid: string): Promise<void> {
+  const session = await provider.Session.findByUid(sessionUid);
+  if (session === undefined) return;
+  delete session.accountId;
+  delete session.authorizations;
+  await session.persist();
 }
 
 async function readForm(request: IncomingMessage): Promise<string> {
