@@ -1,0 +1,55 @@
+import { normalizeIP } from '@fastify/rate-limit';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { parseDuration } from '../kernel/duration.ts';
+import { SallyportError } from '../kernel/error.ts';
+import type { Meter } from '../kernel/meter.ts';
+import type { Refusal } from '../kernel/refusal.ts';
+import type { EndpointTools } from './endpoint.ts';
+
+/** A bound: so many requests in so many milliseconds. */
+export interface Rate {
+  readonly count: number;
+  readonly windowMs: number;
+}
+
+/** `30/1m`: a count and a duration. @throws config_invalid, which loading the file would have reported */
+export function parseRate(text: string): Rate {
+  const [count = '', window = '', ...rest] = text.split('/');
+  const windowMs = parseDuration(window);
+  if (!/^[1-9][0-9]{0,6}$/.test(count) || windowMs === undefined || windowMs < 1 || rest.length > 0) {
+    throw new SallyportError(
+      'config_invalid',
+      'server.rate_limit.sign_in: expected count/duration, such as 30/1m',
+    );
+  }
+  return { count: Number(count), windowMs };
+}
+
+/**
+ * The bound on sign-ins, by client address (IPv6: its /64, which one client has to itself) and source. The plugin
+ * `@fastify/rate-limit` must be registered in `scope`.
+ */
+export function createLimit(scope: FastifyInstance, meter: Meter): EndpointTools['limit'] {
+  // Fastify requests are objects of their own; a key per request and call, so that one request may be counted by source.
+  const keys = new WeakMap<FastifyRequest, string>();
+  const rateOf = (request: FastifyRequest): Rate =>
+    parseRate(request.generation.config.server.rate_limit.sign_in);
+  const check = scope.createRateLimit({
+    max: (request) => rateOf(request).count,
+    timeWindow: (request) => rateOf(request).windowMs,
+    keyGenerator: (request) => keys.get(request) ?? normalizeIP(request.facts.clientIp),
+  });
+
+  return async (request, endpoint, sourceId) => {
+    keys.set(request, `${normalizeIP(request.facts.clientIp)} ${sourceId ?? ''}`);
+    const result = await check(request);
+    if (result.isAllowed || !result.isExceeded) return undefined;
+    meter.rateLimited(endpoint);
+    const refusal: Refusal = {
+      status: 429,
+      code: 'rate_limited',
+      headers: { 'retry-after': String(Math.max(1, result.ttlInSeconds)) },
+    };
+    return refusal;
+  };
+}

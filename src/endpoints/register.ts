@@ -1,0 +1,43 @@
+import formbody from '@fastify/formbody';
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance } from 'fastify';
+import { createSignInFlow } from '../signin/flow.ts';
+import { addCallback } from './callback.ts';
+import { refuseAlways, sendRefusal, type EndpointDeps, type EndpointTools } from './endpoint.ts';
+import { refusalOfError } from './faults.ts';
+import { createLimit } from './rate-limit.ts';
+import { addSignIn } from './sign-in.ts';
+import { addSignOut } from './sign-out.ts';
+import { addAssets, addJwks } from './static.ts';
+import { addWhoami } from './whoami.ts';
+
+export type { EndpointDeps } from './endpoint.ts';
+
+/**
+ * Registers everything that stands under `server.path_prefix` in `scope`, which has that prefix. Whatever is not one of
+ * the endpoints is 404 here: it must not fall through to the upstream.
+ */
+export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDeps): Promise<void> {
+  await scope.register(formbody, { bodyLimit: 4096 });
+  await scope.register(rateLimit, { global: false });
+  const tools: EndpointTools = {
+    ...deps,
+    flow: createSignInFlow(deps),
+    limit: createLimit(scope, deps.meter),
+  };
+  scope.setErrorHandler((error, request, reply) => {
+    const refusal = refusalOfError(error);
+    if (refusal.status >= 500) deps.logFault(error, request.facts);
+    return sendRefusal(deps, request, reply, refusal);
+  });
+  addSignIn(scope, tools);
+  addCallback(scope, tools);
+  addSignOut(scope, tools);
+  addWhoami(scope, tools);
+  addJwks(scope, tools);
+  addAssets(scope, tools);
+  const everyMethod = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'];
+  for (const path of ['/', '/*']) {
+    refuseAlways(scope, deps, path, everyMethod, { status: 404, code: 'not_found' });
+  }
+}

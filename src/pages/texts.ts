@@ -1,0 +1,253 @@
+/** Every sentence that a page says, in one place. */
+export const texts = {
+  support: 'Get help',
+  /** Where the source is not known (any more). */
+  anySource: 'your identity provider',
+  sourceDown: (name: string): string =>
+    `${name} cannot be reached right now, so signing in is not possible. Those who are signed in already are not affected. Try again shortly.`,
+  newTab: '(opens in a new tab)',
+  detailsSummary: 'Details for support',
+  chooser: {
+    title: 'Sign in',
+    intro: 'Choose where to sign in.',
+    listLabel: 'Ways to sign in',
+    unavailable: 'unavailable right now',
+    emailLabel: 'Or enter your work email address',
+    emailButton: 'Continue',
+    emailUnknown: 'No sign-in is set up for that address. Check the spelling, or choose from the list.',
+  },
+  continue: { title: 'Signing in', link: (name: string): string => `Continue to ${name}` },
+  mfa: {
+    title: 'MFA was not asserted',
+    lead: (name: string): string =>
+      `You signed in at ${name}, but its answer did not confirm multi-factor authentication. This service needs that confirmation, so you were not let in.`,
+    leadSignedIn: (name: string): string =>
+      `You are signed in through ${name}, but its answer did not confirm the multi-factor authentication that this page needs, or not recently enough.`,
+    doTitle: 'What you can do',
+    setup: 'Set up a second factor',
+    setupHint: 'Add one to your account first, then try again.',
+    setupHintNoLink:
+      'Make sure that your account has a second factor, such as an authenticator app or a security key. Your administrator can tell you where to add one.',
+    again: 'Try again',
+    againHint: 'Signs you in afresh and asks for the second factor.',
+    other: 'Sign in with another account',
+    otherHint: 'If another account of yours has a second factor.',
+    idpSaid: 'The identity provider said:',
+  },
+  signOut: {
+    title: 'Sign out',
+    question: (name: string): string => `You are signed in as ${name}.`,
+    button: 'Sign out',
+    stay: 'Stay signed in',
+  },
+  signedOut: {
+    title: 'You are signed out',
+    body: 'Your session here has ended. On a shared computer, also close the browser.',
+    again: 'Sign in again',
+  },
+  idpSaid: 'The identity provider said:',
+  actions: {
+    again: 'Try signing in again',
+    signIn: 'Sign in',
+    otherAccount: 'Sign in with another account',
+    home: 'Go to the start page',
+    reload: 'Try again',
+  },
+  labels: {
+    time: 'Time',
+    requestId: 'Request ID',
+    source: 'Source',
+    reason: 'Reason',
+    status: 'Status',
+    detail: 'Detail',
+  },
+} as const;
+
+/** What a page says about a code: its heading and one sentence for the person in front of the screen. */
+export interface CodeText {
+  readonly title: string;
+  readonly message: string;
+}
+
+const codeTexts: Readonly<Record<string, CodeText>> = {
+  // The sign-in's own state
+  state_malformed: {
+    title: 'This sign-in link is not valid',
+    message: 'The answer that came back does not belong to a sign-in that was started here. Start again.',
+  },
+  attempt_cookie_missing: {
+    title: 'This sign-in was not started in this browser',
+    message:
+      'It was finished already, was started in another browser, or cookies are blocked. Allow cookies for this site and start again.',
+  },
+  attempt_unreadable: {
+    title: 'This sign-in cannot be continued',
+    message: 'What this browser remembered of the sign-in is damaged or was changed. Start again.',
+  },
+  attempt_expired: {
+    title: 'This sign-in took too long',
+    message: 'More than ten minutes passed since it was started. Start again.',
+  },
+  attempt_replayed: {
+    title: 'This sign-in has already been used',
+    message: 'Each sign-in counts once. If you are not signed in, start again.',
+  },
+  attempt_of_another_source: {
+    title: 'The answer came from the wrong place',
+    message:
+      'The sign-in was started with another identity provider than the one that answered. Start again.',
+  },
+  state_invalid: { title: 'This sign-in cannot be continued', message: 'Start again.' },
+  // What the identity provider did
+  idp_refused: {
+    title: 'The sign-in was not completed',
+    message: 'The identity provider did not complete the sign-in.',
+  },
+  idp_unavailable: {
+    title: 'The identity provider cannot be reached',
+    message:
+      'Signing in is not possible at the moment. Those who are signed in already are not affected. Try again shortly.',
+  },
+  token_invalid: {
+    title: "The identity provider's answer could not be verified",
+    message:
+      'For your safety the sign-in was stopped. Try again; if it happens again, tell your administrator.',
+  },
+  // Who may come in
+  email_domain_not_allowed: {
+    title: 'This account may not sign in here',
+    message: 'Its email address does not belong to a domain that may sign in here. Use another account.',
+  },
+  email_unverified: {
+    title: 'Your email address is not verified',
+    message:
+      'The identity provider did not confirm that your email address is yours. Verify it there, then try again.',
+  },
+  group_not_allowed: {
+    title: 'This account has no access',
+    message: 'It is in none of the groups that are allowed here. Ask your administrator for access.',
+  },
+  groups_unavailable: {
+    title: 'Your groups could not be read',
+    message:
+      'The identity provider did not send the groups of this account, so access could not be decided. Tell your administrator.',
+  },
+  username_invalid: {
+    title: 'No user name can be made from this account',
+    message: 'The identity provider sent no name that can be used here. Tell your administrator.',
+  },
+  username_reserved: {
+    title: 'This user name is reserved',
+    message: 'The name of this account is kept for the system. Tell your administrator.',
+  },
+  username_conflict: {
+    title: 'This user name belongs to someone else',
+    message: 'Another account already has this name here. Tell your administrator.',
+  },
+  // The gate
+  session_required: {
+    title: 'You are signed out',
+    message: 'Sign in in a new tab, come back here, and send the form again. Nothing was saved.',
+  },
+  session_not_sufficient: {
+    title: 'Your sign-in is no longer enough',
+    message: 'Sign in again in a new tab, come back here, and send the form again. Nothing was saved.',
+  },
+  insufficient_user_authentication: {
+    title: 'A fresh sign-in is needed',
+    message: 'Sign in again in a new tab, come back here, and send the form again. Nothing was saved.',
+  },
+  source_not_allowed: {
+    title: 'This account has no access',
+    message: 'This page is for those who sign in in another way. Sign in with another account.',
+  },
+  email_not_allowed: {
+    title: 'This account has no access',
+    message: 'It is not among the accounts that are allowed here. Ask your administrator for access.',
+  },
+  route_denied: { title: 'This page is closed', message: 'It cannot be opened from here by anyone.' },
+  access_not_supported: { title: 'This page is closed', message: 'It cannot be opened from here by anyone.' },
+  origin_not_allowed: {
+    title: 'This request came from another site',
+    message: 'For your safety it was not carried out. Go to the page itself and try again there.',
+  },
+  cross_site_request: {
+    title: 'This request came from another site',
+    message: 'For your safety it was not carried out. Go to the page itself and try again there.',
+  },
+  csrf_invalid: {
+    title: 'This form is no longer valid',
+    message: 'Open the sign-out page again and confirm there.',
+  },
+  // The request itself
+  request_malformed: { title: 'The request is not valid', message: 'The server could not make sense of it.' },
+  target_malformed: {
+    title: 'The address is not valid',
+    message: 'It contains something that is not allowed here.',
+  },
+  source_unknown: {
+    title: 'There is no such sign-in',
+    message: 'The identity provider named in this address is not set up here.',
+  },
+  not_found: { title: 'There is nothing here', message: 'This address does not exist. Check the spelling.' },
+  method_not_allowed: {
+    title: 'That cannot be done here',
+    message: 'This address does not take that kind of request.',
+  },
+  host_unknown: {
+    title: 'Wrong address',
+    message: 'This service does not answer to the name that was asked for. Use its own address.',
+  },
+  host_missing: { title: 'The request is not valid', message: 'It does not say which service it is for.' },
+  host_duplicated: { title: 'The request is not valid', message: 'It names more than one service.' },
+  rate_limited: { title: 'Too many attempts', message: 'Wait a minute, then try again.' },
+  // What broke
+  store_unavailable: {
+    title: 'Sessions cannot be checked right now',
+    message: 'You are not signed out. Try again in a few seconds.',
+  },
+  internal: {
+    title: 'Something went wrong here',
+    message: 'It is not your fault. Try again; if it happens again, send the details below to support.',
+  },
+};
+
+const statusTexts: Readonly<Record<number, CodeText>> = {
+  400: { title: 'The request is not valid', message: 'The server could not make sense of it.' },
+  401: { title: 'You are signed out', message: 'Sign in, then come back here.' },
+  403: { title: 'You may not open this page', message: 'Access to it was refused.' },
+  404: { title: 'There is nothing here', message: 'This address does not exist. Check the spelling.' },
+  405: { title: 'That cannot be done here', message: 'This address does not take that kind of request.' },
+  408: { title: 'The request took too long', message: 'Try again.' },
+  413: { title: 'Too much was sent', message: 'The request is larger than this address takes.' },
+  421: {
+    title: 'Wrong address',
+    message: 'This service does not answer to the name that was asked for. Use its own address.',
+  },
+  429: { title: 'Too many attempts', message: 'Wait a minute, then try again.' },
+  431: {
+    title: 'The request is too large',
+    message: 'Its headers are larger than allowed. Clearing the cookies of this site may help.',
+  },
+  502: {
+    title: 'The application cannot be reached',
+    message: 'It did not answer properly. Try again in a few moments.',
+  },
+  503: { title: 'Not available right now', message: 'Try again in a few moments.' },
+  504: {
+    title: 'The application took too long',
+    message: 'It did not answer in time. Try again in a few moments.',
+  },
+};
+
+/** What to say about a reason code; a code without words of its own is described by its HTTP status. */
+export function textOfCode(code: string, status: number): CodeText {
+  const own = Object.hasOwn(codeTexts, code) ? codeTexts[code] : undefined;
+  return (
+    own ??
+    statusTexts[status] ?? {
+      title: 'Something went wrong here',
+      message: 'It is not your fault. Try again in a few moments.',
+    }
+  );
+}

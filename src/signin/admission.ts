@@ -1,0 +1,164 @@
+import { stand } from '../assurance/outcome.ts';
+import { resolveIdentity } from '../identity/resolve.ts';
+import { nowSeconds } from '../kernel/clock.ts';
+import { randomToken } from '../kernel/randomness.ts';
+import type { VerifiedSignIn } from '../provider/types.ts';
+import { serializeExpiredCookie, serializeSessionCookie } from '../session/cookie.ts';
+import type { Identity, SessionRecord, SessionTokens } from '../session/types.ts';
+import type { Attempt } from './attempt.ts';
+import { cookieSite } from './attempt-cookies.ts';
+import { auditUser, claimedUser, createRecorder, recordSessionEnd } from './sign-in-audit.ts';
+import type { SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
+
+/** Turns a verified sign-in into a session, or into a refusal. */
+export interface Admission {
+  /**
+   * @param currentCookie the browser's session cookie value, if it has one
+   * @throws store_unavailable
+   */
+  admit(
+    request: SignInRequest,
+    attempt: Attempt,
+    signIn: VerifiedSignIn,
+    currentCookie: string | undefined,
+  ): Promise<SentOn | SignInRefused>;
+}
+
+/** The admission over its ports. */
+export function createAdmission(deps: SignInDeps): Admission {
+  const { sessions, meter, clock } = deps;
+
+  async function admit(
+    request: SignInRequest,
+    attempt: Attempt,
+    signIn: VerifiedSignIn,
+    currentCookie: string | undefined,
+  ): Promise<SentOn | SignInRefused> {
+    const { generation, source, facts } = request;
+    const { config, policy } = source;
+    const { upstream } = generation.config;
+    const recorder = createRecorder(deps, request);
+    const site = cookieSite(generation, facts.origin);
+    const { returnTo } = attempt;
+    const stepUp = attempt.purpose === 'step_up';
+
+    const setCookies: string[] = [];
+    const changed = stepUp && (await isAnotherSubject(request, signIn, currentCookie));
+    if (changed && currentCookie !== undefined) {
+      // Whoever came back is not who was sent: the session that asked for more ends, whatever is decided about this one.
+      await endSession(request, currentCookie, 'subject_changed');
+      setCookies.push(serializeExpiredCookie(site.name, site.secure));
+    }
+
+    const headerClaims = upstream.identity_headers?.map(({ claim }) => claim);
+    const resolved = resolveIdentity(signIn, config, upstream.username, upstream.preset, headerClaims);
+    if (!resolved.ok) {
+      recorder.failed(resolved.code, { observed: resolved.observed }, claimedUser(signIn.claims));
+      const base = {
+        kind: 'refused',
+        status: 403,
+        detail: undefined,
+        mfa: undefined,
+        idp: undefined,
+      } as const;
+      return { ...base, code: resolved.code, returnTo, setCookies };
+    }
+    const { identity } = resolved;
+
+    const now = nowSeconds(clock);
+    const subject = {
+      verifiedEmail: identity.emailVerified ? identity.email : undefined,
+      groups: identity.groups,
+    };
+    const standing = stand(signIn.claims, policy, subject, now, clock.nowMs());
+    const { verdict, outcome } = standing;
+    recorder.verdict(standing);
+    if (stepUp) meter.stepUp(config.id, outcome.aal === 'aal2' ? 'satisfied' : 'insufficient');
+    if (!outcome.admit) {
+      const { reason } = outcome;
+      recorder.rejected(
+        { observed: verdict.observed, required: verdict.required, reason },
+        auditUser(identity),
+      );
+      const mfa = { reason, observed: verdict.observed };
+      return {
+        kind: 'refused',
+        status: 403,
+        code: reason,
+        detail: undefined,
+        mfa,
+        idp: undefined,
+        returnTo,
+        setCookies,
+      };
+    }
+
+    const record = recordOf(request, attempt, signIn, identity, now);
+    const { cookieValue } = await sessions.create(record);
+    if (currentCookie !== undefined && !changed) await endSession(request, currentCookie, 'replaced');
+    recorder.succeeded(record, standing);
+    setCookies.push(serializeSessionCookie(site.name, cookieValue, site.secure));
+    return { kind: 'signed_in', location: returnTo, setCookies };
+  }
+
+  async function isAnotherSubject(
+    { source }: SignInRequest,
+    { claims }: VerifiedSignIn,
+    currentCookie: string | undefined,
+  ): Promise<boolean> {
+    const current = currentCookie === undefined ? undefined : await sessions.open(currentCookie);
+    if (current === undefined) return false;
+    const { record } = current;
+    const { config } = source;
+    return (
+      record.source !== config.id ||
+      record.issuer !== config.issuer ||
+      record.identity.subject !== claims['sub']
+    );
+  }
+
+  async function endSession(
+    request: SignInRequest,
+    cookieValue: string,
+    why: 'replaced' | 'subject_changed',
+  ): Promise<void> {
+    const ended = await sessions.end(cookieValue);
+    if (ended !== undefined) recordSessionEnd(deps, request, ended, why);
+  }
+
+  function recordOf(
+    { source, generation }: SignInRequest,
+    attempt: Attempt,
+    signIn: VerifiedSignIn,
+    identity: Identity,
+    now: number,
+  ): SessionRecord {
+    const { config } = source;
+    return {
+      version: 1,
+      id: randomToken(deps.randomness, 128),
+      source: config.id,
+      issuer: config.issuer,
+      clientId: config.client_id,
+      identity,
+      claims: signIn.claims,
+      issuedAt: now,
+      authenticatedAt: now,
+      expiresAt: now + Math.floor(generation.config.session.absolute_timeout / 1000),
+      forced: attempt.purpose === 'step_up',
+      tokens: keptTokens(signIn, generation.config.upstream.pass_access_token),
+    };
+  }
+
+  return { admit };
+}
+
+/** Only what somebody will use: the ID token as the hint of sign-out, the access token where the upstream gets it. */
+function keptTokens(signIn: VerifiedSignIn, passAccessToken: boolean): SessionTokens {
+  return {
+    idToken: signIn.idToken,
+    accessToken: passAccessToken ? signIn.accessToken : undefined,
+    accessTokenExpiresAt: passAccessToken ? signIn.accessTokenExpiresAt : undefined,
+    refreshToken: undefined,
+  };
+}
