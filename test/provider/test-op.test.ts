@@ -96,7 +96,7 @@ t.test('the test OP keeps its state over a restart and a change of keys', async 
   await op.restart();
   const key = op.rotateKeys();
   const tokens = await redeem(op, callback.searchParams.get('code') ?? '');
-  t.equal(JSON.parse(Buffer.from(tokens['id_token']!.split('.')[0], 'base64url').toString()).kid, key.kid);
+  t.equal(JSON.parse(Buffer.from(tokens['id_token']!.split('.')[0]!, 'base64url').toString()).kid, key.kid);
   const jwks = (await new UserAgent().request('GET', `${op.issuer}/jwks`)).json();
   t.same(
     jwks.keys.map((jwk: { kid: string }) => jwk.kid),

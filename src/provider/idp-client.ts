@@ -1,0 +1,225 @@
+import {
+  allowInsecureRequests,
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  buildAuthorizationUrlWithPAR,
+  buildEndSessionUrl,
+  Configuration,
+  customFetch,
+  discovery,
+  fetchUserInfo,
+  ResponseBodyError,
+} from 'openid-client';
+import type { ClientAuth, CustomFetch, ServerMetadata, TokenEndpointResponse } from 'openid-client';
+import type { SourceConfig } from '../config/schema.ts';
+import type { SallyportError } from '../kernel/error.ts';
+import { clientAuthentication } from './client-authentication.ts';
+import type { ClientCredential } from './client-authentication.ts';
+import { boundText, faultWithin, idpUnavailable, tokenInvalid } from './idp-fault.ts';
+import type { IdpEndpoint, IdpFetch } from './idp-fetch.ts';
+import { checkMetadata } from './metadata.ts';
+
+/** The token endpoint's answer; the ID token in it is **not** verified yet. */
+export interface RedeemedTokens {
+  readonly idToken: string | undefined;
+  readonly accessToken: string;
+  /** Seconds from now. */
+  readonly expiresIn: number | undefined;
+  readonly refreshToken: string | undefined;
+}
+
+/** The requests that Sallyport makes of one IdP, over openid-client. It remembers nothing: metadata is passed in. */
+export interface IdpClient {
+  /** The discovery document, checked: exact issuer, https, usable endpoints. @throws idp_unavailable */
+  discover(): Promise<ServerMetadata>;
+  /** The JWKS document, as it came. @throws idp_unavailable */
+  fetchJwks(metadata: ServerMetadata): Promise<unknown>;
+  /** The URL for the browser; by a pushed request where `pushed`. @throws idp_unavailable */
+  authorizationUrl(
+    metadata: ServerMetadata,
+    parameters: Record<string, string>,
+    pushed: boolean,
+  ): Promise<URL>;
+  /** Redeems the code of `callbackUrl`. @throws idp_unavailable, token_invalid */
+  redeem(
+    metadata: ServerMetadata,
+    request: { readonly callbackUrl: URL; readonly state: string; readonly codeVerifier: string },
+  ): Promise<RedeemedTokens>;
+  /** @throws idp_unavailable, token_invalid when its `sub` is another */
+  userinfo(
+    metadata: ServerMetadata,
+    accessToken: string,
+    subject: string,
+  ): Promise<Readonly<Record<string, unknown>>>;
+  endSessionUrl(metadata: ServerMetadata, parameters: Record<string, string>): URL | undefined;
+}
+
+/** Makes the adapter for one source. */
+export function createIdpClient(
+  source: Pick<SourceConfig, 'issuer' | 'client_id'>,
+  credential: ClientCredential,
+  idpFetch: IdpFetch,
+): IdpClient {
+  const plainHttp = new URL(source.issuer).protocol === 'http:';
+
+  const fetchOf =
+    (endpoint: IdpEndpoint): CustomFetch =>
+    (url, { method, headers, body }) =>
+      idpFetch.fetch(endpoint, url, {
+        method,
+        headers,
+        body: body === null || body === undefined ? undefined : bodyText(body),
+      });
+
+  const configure = (
+    metadata: ServerMetadata,
+    auth: ClientAuth | undefined,
+    fetch: CustomFetch,
+  ): Configuration => {
+    const configuration = new Configuration(metadata, source.client_id, undefined, auth);
+    configuration[customFetch] = fetch;
+    // Our own fetch bounds the time, the whole answer included, and allows plain http to a loopback alone.
+    configuration.timeout = 0;
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- deprecated only so that it stands out
+    if (plainHttp) allowInsecureRequests(configuration);
+    return configuration;
+  };
+
+  return {
+    async discover() {
+      try {
+        const found = await discovery(new URL(source.issuer), source.client_id, undefined, undefined, {
+          [customFetch]: fetchOf('discovery'),
+          // eslint-disable-next-line @typescript-eslint/no-deprecated -- the same
+          ...(plainHttp ? { execute: [allowInsecureRequests] } : {}),
+        });
+        const metadata = found.serverMetadata();
+        checkMetadata(metadata, source.issuer);
+        return metadata;
+      } catch (error) {
+        throw faultWithin(error) ?? discoveryFault(error);
+      }
+    },
+
+    async fetchJwks(metadata) {
+      const response = await idpFetch.fetch('jwks', metadata.jwks_uri ?? '');
+      if (!response.ok) throw idpUnavailable('status', `the JWKS answered with status ${response.status}`);
+      return parseJson(await response.text());
+    },
+
+    async authorizationUrl(metadata, parameters, pushed) {
+      const auth = await clientAuthentication(credential, metadata);
+      const configuration = configure(metadata, auth, fetchOf('par'));
+      if (!pushed) return buildAuthorizationUrl(configuration, parameters);
+      try {
+        return await buildAuthorizationUrlWithPAR(configuration, parameters);
+      } catch (error) {
+        throw faultWithin(error) ?? answerFault('par_refused', 'the pushed authorization request', error);
+      }
+    },
+
+    async redeem(metadata, { callbackUrl, state, codeVerifier }) {
+      const auth = await clientAuthentication(credential, metadata);
+      // openid-client checks an ID token in part, by the machine's clock, and before us: it gets the answer without one, and
+      // verify-id-token.ts stays the only judge.
+      let idToken: string | undefined;
+      const fetchTokens: CustomFetch = async (url, init) => {
+        const response = await fetchOf('token')(url, init);
+        if (!response.ok) return response;
+        const answer = parseJson(await response.text());
+        if (!isObject(answer))
+          throw idpUnavailable('answer_malformed', 'the token endpoint answered with no JSON object');
+        const { id_token: token, ...rest } = answer;
+        if (typeof token === 'string') idToken = token;
+        return new Response(JSON.stringify(rest), {
+          status: response.status,
+          headers: { 'content-type': 'application/json' },
+        });
+      };
+      let answer: TokenEndpointResponse;
+      try {
+        answer = await authorizationCodeGrant(configure(metadata, auth, fetchTokens), callbackUrl, {
+          expectedState: state,
+          pkceCodeVerifier: codeVerifier,
+        });
+      } catch (error) {
+        throw faultWithin(error) ?? tokenEndpointFault(error);
+      }
+      return {
+        idToken,
+        accessToken: answer.access_token,
+        expiresIn: answer.expires_in,
+        refreshToken: answer.refresh_token,
+      };
+    },
+
+    async userinfo(metadata, accessToken, subject) {
+      const configuration = configure(metadata, undefined, fetchOf('userinfo'));
+      try {
+        return await fetchUserInfo(configuration, accessToken, subject);
+      } catch (error) {
+        if (codeOf(error) === 'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED') {
+          throw tokenInvalid('userinfo_sub_mismatch', "userinfo's sub is not the ID token's", error);
+        }
+        throw faultWithin(error) ?? answerFault('answer_malformed', 'userinfo', error);
+      }
+    },
+
+    endSessionUrl(metadata, parameters) {
+      if (metadata.end_session_endpoint === undefined) return undefined;
+      return buildEndSessionUrl(configure(metadata, undefined, fetchOf('discovery')), parameters);
+    },
+  };
+}
+
+const bodyText = (body: NonNullable<Parameters<CustomFetch>[1]['body']>): string =>
+  typeof body === 'string' || body instanceof URLSearchParams
+    ? body.toString()
+    : Buffer.from(body as Uint8Array).toString('utf8');
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw idpUnavailable('not_json', 'answered with something that is no JSON', error);
+  }
+}
+
+const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error ? String(error.code) : undefined;
+
+function discoveryFault(error: unknown): SallyportError {
+  if (codeOf(error) === 'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED') {
+    return idpUnavailable('issuer_mismatch', 'discovery names another issuer than the configuration', error);
+  }
+  return answerFault('metadata_unusable', 'discovery', error);
+}
+
+/** An OAuth error, or an answer that is none of this protocol's. */
+function answerFault(
+  detail: 'par_refused' | 'answer_malformed' | 'metadata_unusable' | 'token_endpoint_refused',
+  what: string,
+  error: unknown,
+): SallyportError {
+  if (codeOf(error) === 'OAUTH_PARSE_ERROR')
+    return idpUnavailable('not_json', `${what}: answered with no JSON`, error);
+  if (!(error instanceof ResponseBodyError))
+    return idpUnavailable(detail, `${what}: ${messageOf(error)}`, error);
+  const text = boundText(`${error.error} (${error.error_description ?? 'no description'})`, 300);
+  const refused = error.error === 'invalid_client' || error.error === 'unauthorized_client';
+  return idpUnavailable(refused ? 'client_refused' : detail, `${what}: the IdP answered ${text}`, error);
+}
+
+function tokenEndpointFault(error: unknown): SallyportError {
+  // Used up, timed out, or not this client's: somebody replays a callback, or went to bed over it. No outage.
+  if (error instanceof ResponseBodyError && error.error === 'invalid_grant') {
+    return tokenInvalid('code_refused', 'the IdP does not take the authorization code', error);
+  }
+  return answerFault('token_endpoint_refused', 'the token endpoint', error);
+}
+
+const messageOf = (error: unknown): string =>
+  boundText(error instanceof Error ? error.message : 'unknown', 300);

@@ -1,0 +1,177 @@
+import { calculatePKCECodeChallenge } from 'openid-client';
+import type { ServerMetadata } from 'openid-client';
+import type { SourceConfig } from '../config/schema.ts';
+import { nowSeconds } from '../kernel/clock.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { isFault, SallyportError } from '../kernel/error.ts';
+import type { Meter } from '../kernel/meter.ts';
+import type { Randomness } from '../kernel/randomness.ts';
+import { readAuthorizationResponse } from './authorization-response.ts';
+import { readClientCredential } from './client-authentication.ts';
+import { createDiscovery } from './discovery.ts';
+import type { DiscoveryPace } from './discovery.ts';
+import { createIdpClient } from './idp-client.ts';
+import type { IdpClient } from './idp-client.ts';
+import { tokenInvalid } from './idp-fault.ts';
+import { createIdpFetch } from './idp-fetch.ts';
+import type { IdpFetchLimits } from './idp-fetch.ts';
+import { createJwksCache } from './jwks.ts';
+import type { JwksLimits } from './jwks.ts';
+import { isLoopbackHost } from './loopback.ts';
+import { allowedAlgs, doubtsAbout } from './metadata.ts';
+import type { PolicyNeeds } from './metadata.ts';
+import type { AuthorizationRequest, CodeExchange, Provider, VerifiedSignIn } from './types.ts';
+import { verifyIdToken } from './verify-id-token.ts';
+
+/** What a provider needs of the world. */
+export interface ProviderDeps {
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  readonly meter: Meter;
+  readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Other bounds than SPEC section 12's, for tests. */
+  readonly limits?: IdpFetchLimits & JwksLimits & DiscoveryPace;
+}
+
+/**
+ * One source's identity provider. Nothing is asked of it before `start()`; it never stops another source.
+ * @throws config_invalid when a credential or CA file can't be used, or the issuer is plain http off this machine
+ */
+export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: ProviderDeps): Provider {
+  checkIssuer(source);
+  const { clock, meter, limits } = deps;
+  const credential = readClientCredential(source);
+  const idpFetch = createIdpFetch(source, meter, limits);
+  const client = createIdpClient(source, credential, idpFetch);
+  const par = source.pushed_authorization_requests;
+  const discovery = createDiscovery(source.id, () => client.discover(), {
+    ...deps,
+    onChange: (metadata) => {
+      for (const doubt of doubtsAbout(metadata, needs, {
+        pinnedAlg: source.id_token_signed_response_alg,
+        par,
+      })) {
+        deps.logWarning('the identity provider may not do what the source asks for', {
+          auth_source: source.id,
+          doubt,
+        });
+      }
+    },
+  });
+  const keys = createJwksCache(async () => client.fetchJwks(await discovery.metadata()), clock, limits);
+
+  /** An IdP that can't be reached is asked again in the background, and shown as unavailable meanwhile. */
+  async function watched<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (isFault(error, 'idp_unavailable')) discovery.doubt(error);
+      throw error;
+    }
+  }
+
+  async function signIn(metadata: ServerMetadata, request: CodeExchange): Promise<VerifiedSignIn> {
+    const callbackUrl = new URL(request.redirectUri);
+    callbackUrl.search = request.callbackUrl.search;
+    const tokens = await client.redeem(metadata, { ...request, callbackUrl });
+    if (tokens.idToken === undefined)
+      throw tokenInvalid('id_token_missing', 'the token endpoint sent no ID token');
+    const now = nowSeconds(clock);
+    const claims = await verifyIdToken(tokens.idToken, {
+      keys,
+      issuer: source.issuer,
+      clientId: source.client_id,
+      additionalAudiences: source.additional_audiences,
+      algs: allowedAlgs(metadata, source.id_token_signed_response_alg),
+      nonce: request.nonce,
+      accessToken: tokens.accessToken,
+      nowSeconds: now,
+    });
+    return {
+      claims,
+      profile:
+        source.claims_source === 'userinfo'
+          ? await mergedProfile(client, metadata, tokens.accessToken, claims)
+          : claims,
+      idToken: tokens.idToken,
+      accessToken: tokens.accessToken,
+      accessTokenExpiresAt: tokens.expiresIn === undefined ? undefined : now + Math.floor(tokens.expiresIn),
+      refreshToken: tokens.refreshToken,
+    };
+  }
+
+  return {
+    sourceId: source.id,
+    status: () => discovery.status(),
+    start: () => discovery.start(),
+    async authorizationUrl(request) {
+      const metadata = await discovery.metadata();
+      const offered = metadata.pushed_authorization_request_endpoint !== undefined;
+      const pushed = par === 'always' || (par === 'auto' && offered);
+      return watched(
+        client.authorizationUrl(metadata, await authorizationParameters(source, request), pushed),
+      );
+    },
+    async exchange(request) {
+      const metadata = await discovery.metadata();
+      const refused = readAuthorizationResponse(request.callbackUrl.searchParams, {
+        issuer: source.issuer,
+        issAdvertised: metadata.authorization_response_iss_parameter_supported === true,
+      });
+      return refused === undefined ? { signIn: await watched(signIn(metadata, request)) } : { refused };
+    },
+    endSessionUrl({ idToken, returnTo, state }) {
+      const metadata = discovery.known();
+      if (metadata === undefined) return undefined;
+      return client.endSessionUrl(metadata, {
+        post_logout_redirect_uri: returnTo,
+        state,
+        ...(idToken === undefined ? {} : { id_token_hint: idToken }),
+      });
+    },
+    async close() {
+      discovery.close();
+      await idpFetch.close();
+    },
+  };
+}
+
+function checkIssuer(source: SourceConfig): void {
+  const url = URL.canParse(source.issuer) ? new URL(source.issuer) : undefined;
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopbackHost(url.hostname))) return;
+  throw new SallyportError('config_invalid', `source ${source.id}: the issuer must be an https URL`);
+}
+
+/** The operator's extra parameters never replace one that Sallyport sets. */
+async function authorizationParameters(
+  source: SourceConfig,
+  request: AuthorizationRequest,
+): Promise<Record<string, string>> {
+  const { acrValues, requestedClaims, maxAgeSeconds, prompt, loginHint } = request;
+  return {
+    ...source.authorization_params,
+    response_type: 'code',
+    client_id: source.client_id,
+    redirect_uri: request.redirectUri,
+    scope: source.scopes.join(' '),
+    state: request.state,
+    nonce: request.nonce,
+    code_challenge: await calculatePKCECodeChallenge(request.codeVerifier),
+    code_challenge_method: 'S256',
+    ...(acrValues.length === 0 ? {} : { acr_values: acrValues.join(' ') }),
+    ...(Object.keys(requestedClaims).length === 0 ? {} : { claims: JSON.stringify(requestedClaims) }),
+    ...(maxAgeSeconds === undefined ? {} : { max_age: String(maxAgeSeconds) }),
+    ...(prompt === undefined ? {} : { prompt }),
+    ...(loginHint === undefined ? {} : { login_hint: loginHint }),
+  };
+}
+
+/** Userinfo is not signed: whatever the ID token says too, the ID token says. */
+async function mergedProfile(
+  client: IdpClient,
+  metadata: ServerMetadata,
+  accessToken: string,
+  claims: Readonly<Record<string, unknown>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  return { ...(await client.userinfo(metadata, accessToken, String(claims['sub']))), ...claims };
+}

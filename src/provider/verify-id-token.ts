@@ -1,0 +1,226 @@
+import { createHash } from 'node:crypto';
+import { compactVerify, errors } from 'jose';
+import type { CryptoKey } from 'jose';
+import { findDuplicateMember } from './duplicate-member.ts';
+import { tokenInvalid } from './idp-fault.ts';
+import type { KeyHint, KeyLookup } from './jwks.ts';
+
+/** Which check of an ID token failed: the `detail` of `token_invalid`. */
+export type IdTokenFault =
+  | 'token_too_large'
+  | 'token_malformed'
+  | 'token_encrypted'
+  | 'header_malformed'
+  | 'claims_malformed'
+  | 'claims_duplicate'
+  | 'alg_not_allowed'
+  | 'crit_not_supported'
+  | 'typ_not_id_token'
+  | 'key_not_found'
+  | 'signature_invalid'
+  | 'iss_mismatch'
+  | 'sub_invalid'
+  | 'aud_malformed'
+  | 'aud_mismatch'
+  | 'aud_not_trusted'
+  | 'azp_mismatch'
+  | 'azp_missing'
+  | 'exp_invalid'
+  | 'expired'
+  | 'nbf_invalid'
+  | 'not_yet_valid'
+  | 'iat_invalid'
+  | 'iat_in_future'
+  | 'iat_too_old'
+  | 'nonce_missing'
+  | 'nonce_mismatch'
+  | 'at_hash_mismatch';
+
+/** Everything that an ID token is held against. */
+export interface IdTokenExpectations {
+  readonly keys: KeyLookup;
+  /** Compared exactly. */
+  readonly issuer: string;
+  readonly clientId: string;
+  /** Audiences that may stand beside `clientId`. */
+  readonly additionalAudiences: readonly string[];
+  /** Allowed signature algorithms; anything that is not asymmetric is never allowed, listed or not. */
+  readonly algs: readonly string[];
+  readonly nonce: string;
+  /** For `at_hash`. */
+  readonly accessToken: string | undefined;
+  /** Whole seconds since the epoch. */
+  readonly nowSeconds: number;
+}
+
+/** Signature algorithms that an IdP's published key can verify; never `none`, never a shared secret. */
+export const asymmetricAlgs: readonly string[] = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+];
+
+/** Clock skew granted both ways, in seconds (SPEC section 3). */
+export const clockSkewSeconds = 60;
+/** How old `iat` may be, in seconds: the token was asked for a moment ago. */
+export const maxTokenAgeSeconds = 600;
+const maxTokenLength = 256 * 1024;
+
+type Claims = Readonly<Record<string, unknown>>;
+
+/**
+ * Verifies an ID token of the code flow, with everything that SPEC section 4 lists: signature first, then what it says.
+ * @throws token_invalid with an {@link IdTokenFault} as `detail`; idp_unavailable when the keys can't be had
+ * @returns the claims, frozen
+ * @see OpenID Connect Core 1.0 section 3.1.3.7, RFC 7515 section 5.2, RFC 8725
+ */
+export async function verifyIdToken(token: string, expected: IdTokenExpectations): Promise<Claims> {
+  const hint = readHeader(token, expected.algs);
+  const payload = await verifySignature(token, hint, expected.keys);
+  const claims = readClaims(payload);
+  checkIssuerAndSubject(claims, expected);
+  checkAudience(claims, expected);
+  checkTimes(claims, expected.nowSeconds);
+  checkNonce(claims, expected.nonce);
+  checkAccessTokenHash(claims, hint.alg, expected.accessToken);
+  return Object.freeze(claims);
+}
+
+function refuse(detail: IdTokenFault, message: string, cause?: unknown): never {
+  throw tokenInvalid(detail, `ID token: ${message}`, cause);
+}
+
+function readHeader(token: string, algs: readonly string[]): KeyHint {
+  if (token.length > maxTokenLength) refuse('token_too_large', `longer than ${maxTokenLength} characters`);
+  const parts = token.split('.');
+  if (parts.length === 5) refuse('token_encrypted', 'it is encrypted, which is not supported');
+  if (parts.length !== 3 || !parts.every((part) => /^[\w-]*$/.test(part)))
+    refuse('token_malformed', 'it is no JWT');
+  const header = parseObject(Buffer.from(parts[0] ?? '', 'base64url'), 'header_malformed');
+  const { alg, kid, typ } = header;
+  if (typeof alg !== 'string' || !asymmetricAlgs.includes(alg) || !algs.includes(alg)) {
+    refuse('alg_not_allowed', `alg ${String(alg).slice(0, 40)} is not among ${algs.join(' ')}`);
+  }
+  // An extension that we don't understand must be refused, and we understand none (RFC 7515 section 4.1.11).
+  if ('crit' in header || 'b64' in header)
+    refuse('crit_not_supported', 'its header holds a critical extension');
+  // A logout token (logout+jwt) or an access token (at+jwt) of the same issuer and client is no ID token (RFC 8725 section 3.11).
+  if (typ !== undefined && !(typeof typ === 'string' && /^(application\/)?jwt$/i.test(typ))) {
+    refuse('typ_not_id_token', `typ ${JSON.stringify(typ).slice(0, 40)} is no ID token's`);
+  }
+  if (kid !== undefined && typeof kid !== 'string') refuse('header_malformed', 'kid is no string');
+  return { alg, kid };
+}
+
+async function verifySignature(token: string, hint: KeyHint, keys: KeyLookup): Promise<Uint8Array> {
+  const first = await keys.keysFor(hint);
+  if (first.length === 0) refuse('key_not_found', 'no key of the JWKS fits its header');
+  const payload =
+    (await tryKeys(token, hint, first)) ?? (await tryKeys(token, hint, await keys.refetchedKeysFor(hint)));
+  return payload ?? refuse('signature_invalid', 'its signature does not verify');
+}
+
+async function tryKeys(
+  token: string,
+  hint: KeyHint,
+  keys: readonly CryptoKey[] = [],
+): Promise<Uint8Array | undefined> {
+  for (const key of keys) {
+    try {
+      return (await compactVerify(token, key, { algorithms: [hint.alg] })).payload;
+    } catch (error) {
+      // A key that is unfit (too short an RSA modulus: TypeError) verifies nothing, like a key that does not match.
+      if (!(error instanceof errors.JWSSignatureVerificationFailed) && !(error instanceof TypeError)) {
+        refuse('token_malformed', 'it is no JWS', error);
+      }
+    }
+  }
+  return undefined;
+}
+
+function readClaims(payload: Uint8Array): Record<string, unknown> {
+  return parseObject(payload, 'claims_malformed');
+}
+
+function parseObject(
+  bytes: Uint8Array,
+  fault: 'header_malformed' | 'claims_malformed',
+): Record<string, unknown> {
+  let text: string;
+  let value: unknown;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
+  } catch (error) {
+    return refuse(fault, 'not JSON', error);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return refuse(fault, 'not a JSON object');
+  if (findDuplicateMember(text) !== undefined) refuse('claims_duplicate', 'a member stands twice');
+  return value as Record<string, unknown>;
+}
+
+function checkIssuerAndSubject({ iss, sub }: Claims, expected: IdTokenExpectations): void {
+  if (iss !== expected.issuer) refuse('iss_mismatch', "iss is not the source's issuer");
+  // Control, format and line-breaking characters have no place in what names a person in logs, indexes and headers.
+  if (typeof sub !== 'string' || !/^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u.test(sub) || sub.trim() === '') {
+    refuse('sub_invalid', 'sub is not 1 to 255 printable characters');
+  }
+}
+
+function checkAudience({ aud, azp }: Claims, expected: IdTokenExpectations): void {
+  const list: unknown = typeof aud === 'string' ? [aud] : aud;
+  if (!Array.isArray(list) || list.length === 0 || !list.every((one) => typeof one === 'string')) {
+    refuse('aud_malformed', 'aud is neither a string nor a list of strings');
+  }
+  const audiences = new Set<string>(list);
+  if (!audiences.has(expected.clientId)) refuse('aud_mismatch', 'aud does not name this client');
+  for (const audience of audiences) {
+    if (audience !== expected.clientId && !expected.additionalAudiences.includes(audience)) {
+      refuse('aud_not_trusted', 'aud names an audience that is not among additional_audiences');
+    }
+  }
+  // Another party's token that happens to list us: refused beside a single aud too (OIDC Core section 3.1.3.7, 4 and 5).
+  if (azp !== undefined && azp !== expected.clientId) refuse('azp_mismatch', 'azp names another client');
+  if (azp === undefined && audiences.size > 1)
+    refuse('azp_missing', 'azp is missing beside several audiences');
+}
+
+function checkTimes({ exp, nbf, iat }: Claims, nowSeconds: number): void {
+  if (!isNumericDate(exp)) refuse('exp_invalid', 'exp is missing or no number');
+  if (nowSeconds >= exp + clockSkewSeconds) refuse('expired', 'exp has passed');
+  if (nbf !== undefined && !isNumericDate(nbf)) refuse('nbf_invalid', 'nbf is no number');
+  if (nbf !== undefined && nbf > nowSeconds + clockSkewSeconds) refuse('not_yet_valid', 'nbf has not come');
+  if (!isNumericDate(iat)) refuse('iat_invalid', 'iat is missing or no number');
+  if (iat > nowSeconds + clockSkewSeconds) refuse('iat_in_future', 'iat lies in the future');
+  if (iat < nowSeconds - maxTokenAgeSeconds - clockSkewSeconds)
+    refuse('iat_too_old', 'iat is older than 10 minutes');
+}
+
+const isNumericDate = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isFinite(value);
+
+function checkNonce({ nonce }: Claims, expected: string): void {
+  if (nonce === undefined) refuse('nonce_missing', 'nonce is missing');
+  // An empty expectation would be met by an empty claim: nobody asked for that.
+  if (nonce !== expected || expected === '') refuse('nonce_mismatch', 'nonce is not the one of this attempt');
+}
+
+function checkAccessTokenHash({ at_hash: hash }: Claims, alg: string, accessToken: string | undefined): void {
+  if (hash === undefined) return;
+  const sha = alg.startsWith('Ed') ? 'sha512' : `sha${alg.slice(2)}`;
+  const digest = createHash(sha)
+    .update(accessToken ?? '')
+    .digest();
+  const expected = digest.subarray(0, digest.length / 2).toString('base64url');
+  if (accessToken === undefined || hash !== expected)
+    refuse('at_hash_mismatch', "at_hash is not the access token's");
+}
