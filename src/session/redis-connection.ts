@@ -29,7 +29,7 @@ export interface RedisConnection {
 /** Milliseconds: a request that needs the store is answered within a second, 503 included. */
 const answerWithinMs = 800;
 /** How often a silent connection is asked for a sign of life. */
-const heartbeatMs = 1000;
+const heartbeatMs = 500;
 const leastPauseMs = 50;
 const mostPauseMs = 1000;
 
@@ -104,7 +104,7 @@ export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): Redis
     current = redis;
     pauseMs = leastPauseMs;
     answeredAt = performance.now();
-    redis.once('close', () => lose(redis, describeFault(undefined, where)));
+    redis.once('close', () => lose(redis, describeFault(new Error('closed'), where)));
     former?.disconnect();
     setUp();
   }
