@@ -160,7 +160,7 @@ export interface RouteFault extends PatternFault {
 /** Names that the access log and the metrics use for other things. */
 const takenNames: ReadonlySet<string> = new Set(['default', 'ambiguous', 'sallyport', 'none']);
 
-/** What is wrong with the operator's routes: patterns, names (among themselves, and with the preset's), methods, keys without effect. */
+/** What is wrong with the operator's routes: patterns, names (among themselves, and with the preset's), keys without effect. */
 export function findRouteFaults(
   routes: readonly RouteSettings[],
   preset: readonly RouteRule[] = [],
@@ -180,12 +180,6 @@ export function findRouteFaults(
       });
     }
     names.add(route.name);
-    for (const method of route.methods ?? []) {
-      // RFC 9110 section 5.6.2: a method is a token.
-      if (/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) continue;
-      const message = `${JSON.stringify(method)} is no HTTP method`;
-      faults.push({ index, path: ['methods'], message, cure: 'write e.g. methods: [GET, POST]' });
-    }
     if (route.methods?.length === 0) {
       const cure = 'leave it out for every method, or name some';
       faults.push({ index, path: ['methods'], message: 'methods: [] matches no request', cure });
