@@ -3,7 +3,7 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
 import { createSignInFlow } from '../signin/flow.ts';
 import { addCallback } from './callback.ts';
-import { refuseAlways, sendRefusal, type EndpointDeps, type EndpointTools } from './endpoint.ts';
+import { sendRefusal, type EndpointDeps, type EndpointTools } from './endpoint.ts';
 import { refusalOfError } from './faults.ts';
 import { createLimit } from './rate-limit.ts';
 import { addSignIn } from './sign-in.ts';
@@ -15,7 +15,7 @@ export type { EndpointDeps } from './endpoint.ts';
 
 /**
  * Registers everything that stands under `server.path_prefix` in `scope`, which has that prefix. Whatever is not one of
- * the endpoints is 404 here: it must not fall through to the upstream.
+ * the endpoints is 404: the public server stands a catch-all of every method behind them (proxy/server.ts).
  */
 export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDeps): Promise<void> {
   await scope.register(formbody, { bodyLimit: 4096 });
@@ -36,8 +36,4 @@ export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDe
   addWhoami(scope, tools);
   addJwks(scope, tools);
   addAssets(scope, tools);
-  const everyMethod = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'];
-  for (const path of ['/', '/*']) {
-    refuseAlways(scope, deps, path, everyMethod, { status: 404, code: 'not_found' });
-  }
 }
