@@ -13,6 +13,8 @@ export interface RequestFacts {
   readonly clientIp: string;
   /** Whether it is a navigation: SPEC "Vocabulary". */
   readonly navigation: boolean;
+  /** An unsafe method sent as a browser sends a form: answered by a page, never redirected, its body never echoed. */
+  readonly formNavigation?: boolean;
   /** Whether it asks for a WebSocket. */
   readonly upgrade: boolean;
 }

@@ -25,7 +25,11 @@ export interface RenderedResponse {
 }
 
 /** Turns a refusal into a page, JSON or redirect, by who asked. Implemented in endpoints/render.ts. */
-export type RenderRefusal = (refusal: Refusal, facts: RequestFacts, generation: Generation) => RenderedResponse;
+export type RenderRefusal = (
+  refusal: Refusal,
+  facts: RequestFacts,
+  generation: Generation,
+) => RenderedResponse;
 
 /** One line of the access log; the writer adds ECS names. Never a query string, cookie or credential. */
 export interface AccessEntry {
@@ -36,7 +40,8 @@ export interface AccessEntry {
   readonly route: string;
   readonly access: string;
   /** Subject, email and name of the session's user, if any. */
-  readonly user: { readonly id: string; readonly email: string | undefined; readonly name: string } | undefined;
+  readonly user:
+    { readonly id: string; readonly email: string | undefined; readonly name: string } | undefined;
   readonly source: string | undefined;
 }
 

@@ -1,0 +1,237 @@
+import type { IncomingMessage } from 'node:http';
+import type { Generation } from '../generation.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { isFault } from '../kernel/error.ts';
+import type { Refusal } from '../kernel/refusal.ts';
+import type { RequestFacts } from '../kernel/request-facts.ts';
+import { canonicalTarget } from '../policy/canonical-target.ts';
+import { decideGate } from '../policy/gate.ts';
+import type { GateDecision, GateRequest, RouteRule, SessionFacts } from '../policy/types.ts';
+import { readCookie, sessionCookie } from '../session/cookie.ts';
+import type { OpenedSession, Sessions } from '../session/types.ts';
+
+/** What the gate has decided about one request. */
+export interface GateResult {
+  /** Undefined: the request may pass. */
+  readonly refusal: Refusal | undefined;
+  /** The rule that matched, if it came to that. */
+  readonly rule: RouteRule | undefined;
+  /** Who asks, if anyone: for the log in any case, for the upstream only where the rule says so. */
+  readonly session: OpenedSession | undefined;
+  /** Whether the session's identity and cookies go along. */
+  readonly withSession: boolean;
+}
+
+/** Judges one request; synchronously where memory knows its session. */
+export type Gate = (
+  raw: IncomingMessage,
+  facts: RequestFacts,
+  generation: Generation,
+) => GateResult | Promise<GateResult>;
+
+const retryAfterSeconds = '5';
+
+/** The gate over a set of sessions. One for HTTP and WebSocket alike. */
+export function createGate(sessions: Sessions, clock: Clock): Gate {
+  const originSets = new WeakMap<Generation, ReadonlySet<string>>();
+  const sessionFacts = new WeakMap<OpenedSession, SessionFacts>();
+
+  function originsOf(generation: Generation): ReadonlySet<string> {
+    let origins = originSets.get(generation);
+    if (origins === undefined) {
+      origins = new Set(generation.publicOrigins);
+      originSets.set(generation, origins);
+    }
+    return origins;
+  }
+
+  /** What today's policy makes of the session; undefined when it opens nothing. */
+  function factsOf(session: OpenedSession, generation: Generation, nowMs: number): SessionFacts | undefined {
+    const standing = generation.standing(session, nowMs);
+    if (standing === undefined) return undefined;
+    const known = sessionFacts.get(session);
+    if (known?.standing === standing) return known;
+    const { record } = session;
+    const { identity } = record;
+    const authTime = record.claims['auth_time'];
+    const made: SessionFacts = {
+      sourceId: record.source,
+      groups: identity.groups,
+      verifiedEmail: identity.emailVerified ? identity.email : undefined,
+      authTime: Number.isInteger(authTime) ? (authTime as number) : undefined,
+      authenticatedAt: record.authenticatedAt,
+      forced: record.forced,
+      standing,
+    };
+    sessionFacts.set(session, made);
+    return made;
+  }
+
+  function conclude(
+    rule: RouteRule,
+    raw: IncomingMessage,
+    facts: RequestFacts,
+    generation: Generation,
+    session: OpenedSession | undefined,
+  ): GateResult {
+    const nowMs = clock.nowMs();
+    const known = session === undefined ? undefined : factsOf(session, generation, nowMs);
+    const request: GateRequest = {
+      method: facts.method,
+      navigation: facts.navigation,
+      upgrade: facts.upgrade,
+      fetchSite: single(raw.headers['sec-fetch-site'])?.toLowerCase(),
+      requestOrigin: raw.headers.origin,
+      publicOrigins: originsOf(generation),
+    };
+    const decision = decideGate(rule, request, known, nowMs);
+    const opened = known === undefined ? undefined : session;
+    if (decision.kind === 'pass') {
+      return {
+        refusal: undefined,
+        rule,
+        session: opened,
+        withSession: decision.withSession && opened !== undefined,
+      };
+    }
+    return {
+      refusal: refusalOf(decision, facts, generation, known),
+      rule,
+      session: opened,
+      withSession: false,
+    };
+  }
+
+  return function judge(raw, facts, generation) {
+    const target = canonicalTarget(facts.rawTarget);
+    if (!target.ok) return refused({ status: 400, code: target.code });
+    if (isUnderPrefix(target.path, generation.config.server.path_prefix)) {
+      // The plain spelling has gone to our own endpoints already: this is another one, or nothing of ours.
+      return refused({ status: 404, code: 'not_found' });
+    }
+    const rule = generation.matchRoute(facts.method, target);
+    const cookie = readCookie(
+      raw.headers.cookie,
+      sessionCookie(generation.config.session.cookie_name, facts.origin.startsWith('https:')),
+    );
+    if (cookie === undefined) return conclude(rule, raw, facts, generation, undefined);
+    const known = sessions.peek(cookie);
+    if (known !== undefined) return conclude(rule, raw, facts, generation, known);
+    return sessions.open(cookie).then(
+      (session) => conclude(rule, raw, facts, generation, session),
+      (error: unknown) => {
+        if (!isFault(error, 'store_unavailable')) throw error;
+        // Who has no need of a session has no need of the store either; everyone else waits, and keeps the cookie.
+        if (goesWithoutStore(rule)) return conclude(rule, raw, facts, generation, undefined);
+        return {
+          refusal: { status: 503, code: 'store_unavailable', headers: { 'retry-after': retryAfterSeconds } },
+          rule,
+          session: undefined,
+          withSession: false,
+        };
+      },
+    );
+  };
+}
+
+function goesWithoutStore(rule: RouteRule): boolean {
+  return (
+    rule.access === 'public' || rule.access === 'upstream' || (rule.access === 'deny' && !rule.signInInstead)
+  );
+}
+
+function refused(refusal: Refusal): GateResult {
+  return { refusal, rule: undefined, session: undefined, withSession: false };
+}
+
+function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/**
+ * Whether a canonical path lies under our prefix in any reading: case folded, an encoded slash taken for one, path
+ * parameters dropped; since the upstream must never see what a user could take for our own page.
+ */
+export function isUnderPrefix(canonicalPath: string, prefix: string): boolean {
+  // The hot path: most paths differ in their second character.
+  const second = canonicalPath.charCodeAt(1);
+  if (second !== percent && fold(second) !== fold(prefix.charCodeAt(1))) return false;
+  const path = canonicalPath
+    .toLowerCase()
+    .replaceAll('%2f', '/')
+    .replace(/;[^/]*/g, '')
+    .replace(/\/{2,}/g, '/');
+  const under = prefix.toLowerCase();
+  return path === under || path.startsWith(`${under}/`);
+}
+
+const percent = 0x25;
+
+function fold(code: number): number {
+  return code >= 0x41 && code <= 0x5a ? code + 0x20 : code;
+}
+
+/** "Who is told what" (SPEC section 5), as data. */
+function refusalOf(
+  decision: Exclude<GateDecision, { kind: 'pass' }>,
+  facts: RequestFacts,
+  generation: Generation,
+  session: SessionFacts | undefined,
+): Refusal {
+  const signIn = `${generation.config.server.path_prefix}/signin`;
+  const returnTo = encodeURIComponent(facts.rawTarget);
+  switch (decision.kind) {
+    case 'sign_in':
+      if (facts.navigation) {
+        return { status: 302, code: decision.reason, location: `${signIn}?return_to=${returnTo}` };
+      }
+      return { status: 401, code: decision.reason };
+    case 'step_up': {
+      if (facts.navigation) {
+        const source = encodeURIComponent(session?.sourceId ?? '');
+        return {
+          status: 302,
+          code: decision.reason,
+          location: `${signIn}?step_up=1&source=${source}&return_to=${returnTo}`,
+        };
+      }
+      return stepUpChallenge(decision, generation, session);
+    }
+    case 'redirect_home':
+      return { status: 302, code: 'redirect_home', location: '/' };
+    case 'refuse':
+      return { status: decision.status, code: decision.code };
+    default:
+      return { status: 403, code: 'forbidden' };
+  }
+}
+
+/** @see RFC 9470 section 3 */
+function stepUpChallenge(
+  decision: Extract<GateDecision, { kind: 'step_up' }>,
+  generation: Generation,
+  session: SessionFacts | undefined,
+): Refusal {
+  const policy = session === undefined ? undefined : generation.sources.get(session.sourceId)?.policy;
+  const acrValues =
+    decision.requireAal === 'aal2' || decision.reason === 'attested_not_accepted'
+      ? (policy?.acrValues.length ?? 0) > 0
+        ? policy?.acrValues
+        : policy?.aal2AcrValues
+      : undefined;
+  const acr = acrValues === undefined || acrValues.length === 0 ? undefined : acrValues.join(' ');
+  const maxAge = decision.maxAuthAgeSeconds;
+  const parameters = ['Bearer error="insufficient_user_authentication"'];
+  if (acr !== undefined) parameters.push(`acr_values="${acr.replace(/[^!#-[\]-~ ]/g, '')}"`);
+  if (maxAge !== undefined) parameters.push(`max_age=${maxAge}`);
+  return {
+    status: 401,
+    code: 'insufficient_user_authentication',
+    headers: { 'www-authenticate': parameters.join(', ') },
+    body: {
+      reason: decision.reason,
+      ...(acr === undefined ? {} : { acr_values: acr }),
+      ...(maxAge === undefined ? {} : { max_age: maxAge }),
+    },
+  };
+}

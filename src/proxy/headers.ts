@@ -1,0 +1,206 @@
+import type { Config } from '../config/schema.ts';
+import { isIdentityHeader, normalizeHeaderName } from '../identity/header-names.ts';
+import type { RequestFacts } from '../kernel/request-facts.ts';
+import { sessionCookie, stripOwnCookies } from '../session/cookie.ts';
+
+/*
+ * The one function that makes the upstream's header list, for HTTP and WebSocket alike. Upstreams believe these headers:
+ * whoever gets one past this file is that user. So names are judged by the loosest reading any upstream could make of
+ * them (docs/adr/0005-header-trust.md), and ours are appended last. Allocation is kept low: it runs once a request.
+ */
+
+/** What becomes of one header of the client's. */
+export type HeaderFate = 'keep' | 'drop' | 'cookie' | 'tracestate';
+
+/** Hop-by-hop (RFC 9110 section 7.6.1) and what belongs to one hop in practice. `expect` is answered by us. */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'expect',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** What tells an upstream another client, host, path or method than the one that we judged (SPEC section 7). */
+const misleading: ReadonlySet<string> = new Set([
+  'forwarded',
+  'x-forwarded',
+  'x-http-method-override',
+  'x-original-url',
+  'x-real-ip',
+  'x-rewrite-url',
+]);
+
+/** Ours to set: the host, the tracing ids. `authorization` never passes on session and public routes (SPEC section 5). */
+const ours: ReadonlySet<string> = new Set([
+  'authorization',
+  'cookie2',
+  'host',
+  'traceparent',
+  'x-request-id',
+]);
+
+/** Never dropped for being listed in `Connection`: without them the request would mean something else. */
+const notConnectionOptions: ReadonlySet<string> = new Set(['content-length', 'host']);
+
+/** Values of `Connection` that name no header worth looking for. */
+const plainConnections: ReadonlySet<string> = new Set([
+  'keep-alive',
+  'close',
+  'upgrade',
+  'keep-alive, upgrade',
+]);
+
+/**
+ * What becomes of a header by this name.
+ *
+ * @param configured folded names of the operator's own identity headers
+ */
+export function fateOfHeader(rawName: string, configured: ReadonlySet<string>): HeaderFate {
+  const name = normalizeHeaderName(rawName);
+  if (
+    hopByHop.has(name) ||
+    misleading.has(name) ||
+    ours.has(name) ||
+    configured.has(name) ||
+    name.startsWith('x-forwarded-') ||
+    name.startsWith('x-sallyport') ||
+    isIdentityHeader(name)
+  ) {
+    return 'drop';
+  }
+  if (name === 'cookie') return rawName.length === name.length ? 'cookie' : 'drop';
+  if (name === 'tracestate') return 'tracestate';
+  // `Content_Length` beside `Content-Length` is how two parsers come to see two requests.
+  if (name === 'content-length' && rawName.toLowerCase() !== name) return 'drop';
+  return 'keep';
+}
+
+/** What one request's header list is made from. */
+export interface UpstreamHeaderInput {
+  readonly rawHeaders: readonly string[];
+  /** The joined value of `Connection`, as Node has it. */
+  readonly connection: string | undefined;
+  readonly facts: RequestFacts;
+  /** Whether a session's cookies may go along. */
+  readonly withSession: boolean;
+  /** Flat `[name, value, …]`, values ready for the socket: the session's, or empty. The access token, if passed, is one. */
+  readonly identityHeaders: readonly string[];
+}
+
+/** Makes the flat `[name, value, …]` list that the upstream gets. */
+export type BuildUpstreamHeaders = (input: UpstreamHeaderInput) => string[];
+
+interface OriginParts {
+  readonly host: string;
+  readonly scheme: string;
+}
+
+/** How many spellings of names are remembered: beyond, they are judged anew each time (no memory for an attacker to fill). */
+const rememberedNames = 512;
+
+/** The header function for one configuration. */
+export function createUpstreamHeaders(config: Config): BuildUpstreamHeaders {
+  const configured = new Set(
+    (config.upstream.identity_headers ?? []).map(({ header }) => normalizeHeaderName(header)),
+  );
+  const ownCookies = ownCookieNames(config);
+  const passHost = config.upstream.pass_host;
+  const fates = new Map<string, HeaderFate>();
+  const origins = new Map<string, OriginParts>();
+
+  function fateOf(name: string): HeaderFate {
+    const known = fates.get(name);
+    if (known !== undefined) return known;
+    const fate = fateOfHeader(name, configured);
+    if (fates.size < rememberedNames) fates.set(name, fate);
+    return fate;
+  }
+
+  function partsOf(origin: string): OriginParts {
+    let parts = origins.get(origin);
+    if (parts === undefined) {
+      const url = new URL(origin);
+      parts = { host: url.host, scheme: url.protocol.slice(0, -1) };
+      origins.set(origin, parts);
+    }
+    return parts;
+  }
+
+  return function buildUpstreamHeaders(input) {
+    const { rawHeaders, facts, withSession, identityHeaders } = input;
+    const { host, scheme } = partsOf(facts.origin);
+    const list: string[] = passHost ? ['Host', host] : [];
+    const listed = connectionOptions(input.connection);
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const name = rawHeaders[i] ?? '';
+      const fate = fateOf(name);
+      if (fate === 'drop' || (listed !== undefined && isListed(name, listed))) continue;
+      let value = rawHeaders[i + 1] ?? '';
+      if (fate === 'cookie') {
+        const kept = withSession ? withoutOwnCookies(value, ownCookies) : undefined;
+        if (kept === undefined) continue;
+        value = kept;
+      } else if (fate === 'tracestate' && facts.traceparent === undefined) {
+        continue;
+      }
+      list.push(name, value);
+    }
+    for (let i = 0; i < identityHeaders.length; i += 1) list.push(identityHeaders[i] ?? '');
+    list.push(
+      'X-Forwarded-For',
+      facts.clientIp,
+      'X-Forwarded-Proto',
+      scheme,
+      'X-Forwarded-Host',
+      host,
+      'X-Real-IP',
+      facts.clientIp,
+      'X-Request-Id',
+      facts.id,
+    );
+    if (facts.traceparent !== undefined) list.push('traceparent', facts.traceparent);
+    return list;
+  };
+}
+
+/** Every effective name that our session cookie has on the configured origins. */
+export function ownCookieNames(config: Config): readonly string[] {
+  return [
+    ...new Set(
+      config.server.public_url.map((origin) =>
+        sessionCookie(config.session.cookie_name, origin.startsWith('https:')),
+      ),
+    ),
+  ];
+}
+
+function withoutOwnCookies(header: string, ownCookies: readonly string[]): string | undefined {
+  let kept: string | undefined = header;
+  for (const name of ownCookies) kept = stripOwnCookies(kept, name);
+  return kept;
+}
+
+/** Names listed in `Connection`, folded; undefined when it lists none but the usual. */
+function connectionOptions(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (
+    connection === undefined ||
+    plainConnections.has(connection) ||
+    plainConnections.has(connection.toLowerCase())
+  ) {
+    return undefined;
+  }
+  return new Set(connection.split(',').map((option) => normalizeHeaderName(option.trim())));
+}
+
+function isListed(rawName: string, listed: ReadonlySet<string>): boolean {
+  const name = normalizeHeaderName(rawName);
+  return listed.has(name) && !notConnectionOptions.has(name);
+}

@@ -1,0 +1,113 @@
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { ExchangeContext, ExchangeRequest } from './http.ts';
+import { Exchange } from './http.ts';
+import { filterResponseHeaders } from './response-headers.ts';
+
+/** Connections that have left HTTP: the server no longer knows them, so this does. */
+export class UpgradedSockets {
+  readonly #closers = new Map<
+    Duplex,
+    { readonly sessionId: string | undefined; readonly close: () => void }
+  >();
+
+  /** @param sessionId public id of the session it runs under, if any */
+  add(socket: Duplex, sessionId: string | undefined, close: () => void): void {
+    this.#closers.set(socket, { sessionId, close });
+    socket.once('close', () => this.#closers.delete(socket));
+  }
+
+  get size(): number {
+    return this.#closers.size;
+  }
+
+  /** Closes what runs under a session that has ended. */
+  closeSession(sessionId: string): void {
+    for (const entry of this.#closers.values()) if (entry.sessionId === sessionId) entry.close();
+  }
+
+  closeAll(): void {
+    for (const entry of this.#closers.values()) entry.close();
+  }
+}
+
+/** An upgrade that has passed the gate. */
+export interface UpgradeRequest extends ExchangeRequest {
+  readonly socket: Socket;
+  /** What the client has sent after its head already. */
+  readonly head: Buffer;
+  readonly sessionId: string | undefined;
+}
+
+/**
+ * A WebSocket's way to the upstream. The upstream is asked first: whatever it answers is relayed, and only its 101 makes
+ * the connection a tunnel, in which bytes pass untouched (extensions and all) and with back-pressure both ways.
+ *
+ * @see RFC 6455 section 4
+ */
+export class UpgradeExchange extends Exchange {
+  readonly #upgrade: UpgradeRequest;
+  readonly #registry: UpgradedSockets;
+
+  constructor(context: ExchangeContext, request: UpgradeRequest, registry: UpgradedSockets) {
+    super(context, request);
+    this.#upgrade = request;
+    this.#registry = registry;
+  }
+
+  protected override options(): Dispatcher.DispatchOptions {
+    const { rawTarget, headers } = this.request;
+    return {
+      path: rawTarget,
+      method: 'GET',
+      headers,
+      upgrade: 'websocket',
+      servername: 'upstream',
+    } as Dispatcher.DispatchOptions;
+  }
+
+  onUpgrade(status: number, rawHeaders: Buffer[] | string[] | null, upstream: Duplex): void {
+    const { socket, head, sessionId, finished, res } = this.#upgrade;
+    upstream.on('error', () => socket.destroy());
+    if (this.over || socket.destroyed) {
+      upstream.destroy();
+      return;
+    }
+    this.release();
+    const { headers } = filterResponseHeaders({
+      rawHeaders: (rawHeaders ?? []) as Buffer[],
+      withSession: this.request.withSession,
+      ownCookies: this.context.ownCookies,
+      chunkable: false,
+    });
+    detach(res, socket);
+    let answer = `HTTP/1.1 ${status} Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
+    for (let i = 0; i + 1 < headers.length; i += 2)
+      answer += `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}\r\n`;
+    socket.write(`${answer}\r\n`, 'latin1');
+    if (head.length > 0) socket.unshift(head);
+    this.#registry.add(socket, sessionId, () => {
+      socket.destroy();
+      upstream.destroy();
+    });
+    join(socket, upstream);
+    finished(status);
+  }
+}
+
+/** The response object that carried the request through Fastify lets go of the socket. */
+function detach(res: ServerResponse, socket: Socket): void {
+  res.detachSocket(socket);
+  socket.removeAllListeners('timeout');
+}
+
+/** Both directions, each with back-pressure; the end of one side is the end of the other, as for nginx. */
+function join(client: Duplex, upstream: Duplex): void {
+  client.on('error', () => upstream.destroy());
+  client.on('close', () => upstream.destroy());
+  upstream.on('close', () => client.destroy());
+  client.pipe(upstream);
+  upstream.pipe(client);
+}
