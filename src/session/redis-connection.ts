@@ -105,7 +105,8 @@ export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): Redis
     pauseMs = leastPauseMs;
     answeredAt = performance.now();
     redis.once('close', () => lose(redis, describeFault(new Error('closed'), where)));
-    former?.disconnect();
+    // What it still has to answer, it may.
+    if (former !== undefined) setTimeout(() => former.disconnect(), answerWithinMs).unref();
     setUp();
   }
 

@@ -1,0 +1,89 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { silentMeter } from '../../src/kernel/meter.ts';
+import { Secret } from '../../src/kernel/secret.ts';
+import { readRedisOptions } from '../../src/session/redis-options.ts';
+import type { RedisSettings } from '../../src/session/redis-options.ts';
+import { createStore } from '../../src/session/store.ts';
+import { createStillClock } from './clock.ts';
+
+const read = (settings: Omit<RedisSettings, 'key_prefix'>) =>
+  readRedisOptions({ key_prefix: 'sp:', ...settings });
+
+t.test('a url names host, port, database, user and password', async (t) => {
+  const rows: [string, object][] = [
+    [
+      'redis://redis',
+      { host: 'redis', port: 6379, db: 0, username: undefined, password: undefined, tls: undefined },
+    ],
+    ['redis://redis:6380/0', { host: 'redis', port: 6380, db: 0 }],
+    ['redis://10.0.0.1/15', { host: '10.0.0.1', db: 15 }],
+    ['redis://[::1]:7000/', { host: '::1', port: 7000, db: 0 }],
+    ['rediss://redis.example.com', { port: 6379, tls: { servername: 'redis.example.com' } }],
+    ['rediss://10.0.0.1', { tls: { servername: undefined } }],
+    ['redis://door@redis', { username: 'door', password: undefined }],
+  ];
+  for (const [url, expected] of rows) t.match(read({ url }), expected, url);
+  t.equal(read({ url: 'redis://us%40er:p%2Fw@redis' }).password?.reveal(), 'p/w');
+  t.equal(read({ url: 'redis://us%40er:p%2Fw@redis' }).username, 'us@er');
+});
+
+t.test('keys beside the url win over what stands in it', async (t) => {
+  const file = join(t.testdir(), 'password');
+  writeFileSync(file, 'from file\n');
+  const url = 'redis://a:b@redis';
+  t.equal(read({ url, username: 'c' }).username, 'c');
+  t.equal(read({ url, password: new Secret('d') }).password?.reveal(), 'd');
+  t.equal(read({ url, password_file: file }).password?.reveal(), 'from file', 'one newline is dropped');
+});
+
+t.test('certificates are read from their files', async (t) => {
+  const file = join(t.testdir(), 'pem');
+  writeFileSync(file, 'pem');
+  const tls = { ca_file: file, client_cert_file: file, client_key_file: file };
+  const options = read({ url: 'rediss://redis', tls });
+  t.equal(options.tls?.ca?.toString(), 'pem');
+  t.equal(options.tls?.cert?.toString(), 'pem');
+  t.equal(options.tls?.key?.reveal(), 'pem');
+});
+
+t.test('what cannot be meant is refused, and no message repeats the password', async (t) => {
+  const rows: Omit<RedisSettings, 'key_prefix'>[] = [
+    {},
+    { url: 'redis' },
+    { url: 'http://:hunter2@redis' },
+    { url: 'redis://:hunter2@' },
+    { url: 'redis://:hunter2@redis:99999' },
+    { url: 'redis://:hunter2@redis/one' },
+    { url: 'redis://:hunter2@redis/-1' },
+    { url: 'redis://:hunter2@redis/0?tls=no' },
+    { url: 'redis://:hunter2%@redis' },
+    { url: 'redis://:hunter2@redis', tls: {} },
+    { url: 'rediss://:hunter2@redis', tls: { ca_file: '/nowhere/ca.pem' } },
+    { url: 'rediss://:hunter2@redis', tls: { client_cert_file: '/nowhere/cert.pem' } },
+    { url: 'redis://redis', password_file: '/nowhere/password' },
+  ];
+  for (const settings of rows) {
+    let error: unknown;
+    try {
+      read(settings);
+    } catch (caught) {
+      error = caught;
+    }
+    t.match(error, { code: 'config_invalid' }, JSON.stringify(settings));
+    t.notMatch(JSON.stringify([String(error), error]), /hunter2/);
+  }
+});
+
+t.test('without redis sessions are kept in memory, and that is worth a warning', async (t) => {
+  const warnings: string[] = [];
+  const deps = {
+    meter: silentMeter,
+    clock: createStillClock(),
+    logWarning: (message: string) => void warnings.push(message),
+  };
+  const store = createStore({}, deps);
+  t.equal(store.health().up, true);
+  t.equal(warnings.length, 1);
+});

@@ -1,0 +1,101 @@
+import type { Test } from 'tap';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Store } from '../../src/session/types.ts';
+
+/** A store under test, and how to let its time pass. */
+export interface StoreUnderTest {
+  readonly store: Store;
+  /** Lets at least `ms` pass for the store's keys. */
+  readonly elapse: (ms: number) => Promise<void>;
+}
+
+/** What every store must do, whatever it keeps its records in. */
+export async function holdToStoreContract(t: Test, { store, elapse }: StoreUnderTest): Promise<void> {
+  const value = Buffer.from([0, 1, 0xff, 0x0d, 0x0a, 0x80]);
+
+  await t.test('a key nobody put is not there', async (t) => {
+    t.equal(await store.get('nothing'), undefined);
+    t.equal(await store.touch('nothing', 1000), false);
+    t.equal(await store.delete('nothing'), false);
+  });
+
+  await t.test('what is put comes back byte for byte, with the life it has left', async (t) => {
+    await store.put('a', value, 60_000);
+    const record = await store.get('a');
+    t.same(record?.sealed, value);
+    t.ok(record!.ttlMs > 55_000 && record!.ttlMs <= 60_000, String(record?.ttlMs));
+    await store.put('empty', Buffer.alloc(0), 60_000);
+    t.equal((await store.get('empty'))?.sealed.length, 0, 'nothing is a value too');
+  });
+
+  await t.test('putting again replaces value and life', async (t) => {
+    await store.put('a', Buffer.from('second'), 1000);
+    const record = await store.get('a');
+    t.equal(record?.sealed.toString(), 'second');
+    t.ok(record!.ttlMs <= 1000);
+  });
+
+  await t.test('a key dies when its life is over', async (t) => {
+    await store.put('short', value, 40);
+    t.ok(await store.get('short'));
+    await elapse(45);
+    t.equal(await store.get('short'), undefined);
+    t.equal(await store.touch('short', 1000), false);
+    t.equal(await store.delete('short'), false);
+  });
+
+  await t.test('a touch lengthens or shortens a life and leaves the value', async (t) => {
+    await store.put('life', value, 1000);
+    t.equal(await store.touch('life', 90_000), true);
+    const record = await store.get('life');
+    t.ok(record!.ttlMs > 80_000);
+    t.same(record?.sealed, value);
+    t.equal(await store.touch('life', 30), true);
+    await elapse(35);
+    t.equal(await store.get('life'), undefined);
+  });
+
+  await t.test('what is deleted is gone, and only one caller deleted it', async (t) => {
+    await store.put('gone', value, 60_000);
+    const answers = await Promise.all([store.delete('gone'), store.delete('gone')]);
+    t.same(answers, [true, false]);
+    t.equal(await store.get('gone'), undefined);
+  });
+
+  await t.test('of many who put if absent, one does', async (t) => {
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => store.putIfAbsent('once', Buffer.of(index), 60_000)),
+    );
+    t.equal(answers.filter(Boolean).length, 1);
+    t.same((await store.get('once'))?.sealed, Buffer.of(answers.indexOf(true)), 'and its value stands');
+  });
+
+  await t.test('once its life is over a key may be put if absent again', async (t) => {
+    t.equal(await store.putIfAbsent('again', value, 40), true);
+    await elapse(45);
+    t.equal(await store.putIfAbsent('again', value, 60_000), true);
+  });
+
+  await t.test('a key without a life stays', async (t) => {
+    t.equal(await store.putIfAbsent('forever', value, undefined), true);
+    t.equal((await store.get('forever'))?.ttlMs, Infinity);
+    await store.put('forever-2', value, Infinity);
+    t.equal((await store.get('forever-2'))?.ttlMs, Infinity);
+  });
+
+  await t.test('it answers a ping and says that it is up', async (t) => {
+    await store.ping();
+    const health = store.health();
+    t.equal(health.up, true);
+    t.equal(store.health(), health, 'the same object, for the hot path reads it');
+  });
+}
+
+/** Waits for a condition, for ten seconds at most. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`never came true: ${String(condition)}`);
+    await wait(5);
+  }
+}
