@@ -1,87 +1,50 @@
+import { presetRoutes } from '../policy/forge-routes.ts';
+import { findRouteFaults } from '../policy/routes.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
 import type { Config, RouteConfig } from './schema.ts';
-import { tokenPattern } from './server-checks.ts';
-
-/** Labels that log and metrics use for what no rule decided. */
-const reservedNames: ReadonlySet<string> = new Set(['sallyport', 'none']);
 
 /** `routes`. */
 export function checkRoutes(judge: Judge, config: Config): void {
-  const names = new Map<string, number>();
+  checkByPolicy(judge, config);
   for (const [index, route] of config.routes.entries()) {
     const path: KeyPath = ['routes', index];
-    const first = names.get(route.name);
-    if (first !== undefined) {
-      const message = `${quote(route.name)} is already the name of routes[${first}]`;
-      judge.refuseTogether(
-        [...path, 'name'],
-        [['routes', first, 'name']],
-        message,
-        'give each rule its own name',
-      );
-    } else if (reservedNames.has(route.name)) {
-      judge.refuse(
-        [...path, 'name'],
-        `the name ${route.name} is Sallyport's own in log and metrics`,
-        'choose another name',
-      );
-    }
-    if (first === undefined) names.set(route.name, index);
-    checkPattern(judge, path, route, config.server.path_prefix);
-    checkMethods(judge, path, route);
+    checkReach(judge, path, route, config.server.path_prefix);
     checkNarrowing(judge, path, route);
     checkSourcesOf(judge, path, route, config);
   }
 }
 
-function checkPattern(judge: Judge, path: KeyPath, route: RouteConfig, prefix: string): void {
+/** Patterns, names and keys without effect, by the room that owns the rules. */
+function checkByPolicy(judge: Judge, { routes, upstream }: Config): void {
+  // A placeholder's name must not clash with a real one.
+  const named = routes.map((route, index) =>
+    judge.isSound(['routes', index, 'name']) ? route : { ...route, name: `placeholder ${index}` },
+  );
+  const preset = judge.isSound(['upstream', 'preset']) ? presetRoutes(upstream.preset) : [];
+  for (const { index, path, message, cure } of findRouteFaults(named, preset)) {
+    const at: KeyPath = ['routes', index, ...path];
+    const others: readonly KeyPath[] = path[0] === 'path' ? [] : [['routes', index, 'access']];
+    judge.refuseTogether(at, others, message, cure);
+  }
+}
+
+/** A pattern that only our own endpoints could match is no fault, but no rule either. */
+function checkReach(judge: Judge, path: KeyPath, route: RouteConfig, prefix: string): void {
   if (route.path === prefix || route.path.startsWith(`${prefix}/`)) {
     judge.warn([...path, 'path'], `never matches: everything under ${prefix} is Sallyport's own`);
   }
 }
 
-function checkMethods(judge: Judge, path: KeyPath, { methods }: RouteConfig): void {
-  for (const [index, method] of (methods ?? []).entries()) {
-    const upper = method.toUpperCase();
-    if (tokenPattern.test(method) && method === upper) continue;
-    const cure = tokenPattern.test(upper) ? `write ${upper}` : undefined;
-    judge.refuse(
-      [...path, 'methods', index],
-      `expected an HTTP method in capitals, found ${quote(method)}`,
-      cure,
-    );
-  }
-}
-
-/** Keys that narrow a session say nothing where no session is asked for; an empty list would let nobody in. */
+/** An empty list lets nobody in, which the operator hardly means; `access: deny` says that. */
 function checkNarrowing(judge: Judge, path: KeyPath, route: RouteConfig): void {
-  for (const key of ['methods', 'sources', 'groups', 'emails'] as const) {
+  for (const key of ['sources', 'groups', 'emails'] as const) {
     if (route[key]?.length !== 0) continue;
     judge.refuse(
       [...path, key],
       'expected at least one entry: an empty list matches nobody',
       `remove ${key}, or fill it`,
-    );
-  }
-  const unconditional = route.access === 'public' || route.access === 'upstream' || route.access === 'deny';
-  for (const key of ['require_aal', 'max_auth_age', 'sources', 'groups', 'emails', 'source'] as const) {
-    if (!unconditional || route[key] === undefined) continue;
-    const message = `${key} has no effect beside access: ${route.access}, which asks for no session`;
-    judge.refuseTogether(
-      [...path, key],
-      [[...path, 'access']],
-      message,
-      `write access: session, or remove ${key}`,
-    );
-  }
-  if (unconditional && route.accept_attested) {
-    judge.refuseTogether(
-      [...path, 'accept_attested'],
-      [[...path, 'access']],
-      `accept_attested has no effect beside access: ${route.access}`,
-      'remove it',
     );
   }
   if (route.max_auth_age !== undefined && route.max_auth_age % 1000 !== 0) {
@@ -100,17 +63,7 @@ function checkSourcesOf(judge: Judge, path: KeyPath, route: RouteConfig, { sourc
   const groupsOrEmails = route.groups ?? route.emails;
   if (route.source !== undefined) {
     checkId([...path, 'source'], route.source);
-    if (groupsOrEmails === undefined) {
-      judge.refuseTogether(
-        [...path, 'source'],
-        [
-          [...path, 'groups'],
-          [...path, 'emails'],
-        ],
-        'source says whose groups and emails are meant, but there are none',
-        'write sources: [ … ] to narrow the rule to a source',
-      );
-    } else if (route.sources !== undefined && !route.sources.includes(route.source)) {
+    if (route.sources !== undefined && !route.sources.includes(route.source)) {
       judge.refuseTogether(
         [...path, 'source'],
         [[...path, 'sources']],
