@@ -21,7 +21,7 @@ export interface ConfigDocument {
 
 /** Without the library's words: those quote the file, secrets included. */
 const syntaxMessages: Partial<Record<ErrorCode, readonly [string, string?]>> = {
-  BAD_ALIAS: ['this alias (*name) names no anchor above it', 'put a value that begins with * in quotes'],
+  BAD_ALIAS: ['an alias (*name) or anchor (&name) stands where none can be', 'put the value in quotes'],
   BAD_DQ_ESCAPE: ['an unknown escape in a double-quoted value', "use 'single quotes', or write \\\\"],
   BAD_INDENT: ['the indentation does not fit the lines above', 'indent with two spaces a level'],
   BAD_SCALAR_START: ['this value begins with a character that YAML reserves', 'put it in quotes'],
@@ -75,7 +75,8 @@ export function readDocument(
     // Found by the tree reader, with their paths.
     uniqueKeys: false,
     prettyErrors: false,
-    logLevel: 'silent',
+    // At `silent` a second document would go unnoticed; parseDocument prints nothing at any level.
+    logLevel: 'error',
   });
   const placeAt = (offset: number) => {
     const { line, col } = lines.linePos(offset);

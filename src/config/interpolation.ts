@@ -33,7 +33,7 @@ export function interpolate(template: string, env: Environment): Interpolation {
         };
       }
       const name = match[1] ?? '';
-      const value = filled(env[name], match[2]);
+      const value = filled(Object.hasOwn(env, name) ? env[name] : undefined, match[2]);
       if (value === undefined) {
         return {
           ok: false,

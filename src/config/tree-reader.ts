@@ -55,7 +55,15 @@ export class TreeReader {
   }
 
   #valueOf(node: unknown, path: KeyPath): unknown {
-    if (isAlias(node)) return this.#valueOf(node.resolve(this.#document), path);
+    if (isAlias(node)) {
+      const target = node.resolve(this.#document);
+      if (target !== undefined) return this.#valueOf(target, path);
+      const message = 'this alias (*name) names no anchor above it';
+      const cure = 'put a value that begins with * in quotes';
+      this.unfilled.push(path);
+      this.#note({ code: 'syntax', path, message, cure }, offsetOfNode(node));
+      return undefined;
+    }
     if (isMap(node)) {
       const target: Record<string, unknown> = {};
       this.#readMap(node, path, target, 0);
