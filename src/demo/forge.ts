@@ -97,20 +97,14 @@ function homePage(request: IncomingMessage, assertion: Assertion, pathPrefix: st
       The headers of this very request. Neither Sallyport's cookie nor anything that a client claims to be is
       among them.
     </p>
-    <div class="card scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Header</th>
-            <th scope="col">Value</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${headerRows(request)}
-        </tbody>
-      </table>
-    </div>`;
+    ${headerTable(headersOf(request).filter(([name]) => setBySallyport.test(name)))}
+    <details>
+      <summary>The browser's own headers, passed on</summary>
+      ${headerTable(headersOf(request).filter(([name]) => !setBySallyport.test(name)))}
+    </details>`;
 }
+
+const setBySallyport = /^x-(webauth|sallyport|forwarded|real-ip|request-id)/i;
 
 function assertionPart(assertion: Assertion): Html {
   if ('fault' in assertion) {
@@ -122,19 +116,35 @@ function assertionPart(assertion: Assertion): Html {
     <pre>${JSON.stringify(assertion.claims, undefined, 2)}</pre>`;
 }
 
-function headerRows(request: IncomingMessage): readonly Html[] {
-  const rows: Html[] = [];
+function headerTable(headers: readonly (readonly [string, string])[]): Html {
+  return html`<div class="card scroll">
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">Header</th>
+          <th scope="col">Value</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${headers.map(
+          ([name, value]) =>
+            html`<tr>
+              <th scope="row">${name}</th>
+              <td>${value.length > 120 ? `${value.slice(0, 120)}…` : value}</td>
+            </tr> `,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** Names and values as they came, duplicates included. */
+function headersOf(request: IncomingMessage): readonly (readonly [string, string])[] {
+  const pairs: (readonly [string, string])[] = [];
   for (let index = 0; index < request.rawHeaders.length; index += 2) {
-    const name = request.rawHeaders[index] ?? '';
-    const value = decodeHeader(request.rawHeaders[index + 1] ?? '');
-    rows.push(
-      html`<tr>
-        <th scope="row">${name}</th>
-        <td>${value.length > 120 ? `${value.slice(0, 120)}…` : value}</td>
-      </tr> `,
-    );
+    pairs.push([request.rawHeaders[index] ?? '', decodeHeader(request.rawHeaders[index + 1] ?? '')]);
   }
-  return rows;
+  return pairs;
 }
 
 function headerOf(request: IncomingMessage, name: string): string | undefined {

@@ -50,7 +50,7 @@ export interface DemoPage {
 
 /** A whole document. */
 export function renderDocument(page: DemoPage): string {
-  const [mark, place] = page.place === 'idp' ? ['ID', 'Demo identity provider'] : ['⑂', 'Demo forge'];
+  const [mark, place] = page.place === 'idp' ? ['ID', 'Demo identity provider'] : ['</>', 'Demo forge'];
   return html`<!doctype html>
     <html lang="en">
       <head>

@@ -23,7 +23,7 @@ header {
 }
 .mark {
   display: inline-grid; place-items: center; width: 2.1rem; height: 2.1rem; border-radius: .5rem;
-  background: var(--accent); color: var(--accent-ink); font-weight: 700;
+  background: var(--accent); color: var(--accent-ink); font-weight: 700; font-size: .85rem;
 }
 .place { font-weight: 650; }
 .badge {
@@ -62,6 +62,12 @@ table { width: 100%; border-collapse: collapse; font-size: .93rem; }
 th, td { padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; }
 td, code, pre { overflow-wrap: anywhere; }
+@media (max-width: 34rem) {
+  table, tbody, tr, th, td { display: block; }
+  thead { display: none; }
+  th { padding-bottom: 0; border-bottom: 0; }
+}
+summary { cursor: pointer; }
 code, pre { font: .88em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--code); border-radius: .3rem; }
 code { padding: .1em .3em; }
 pre { margin: 0; padding: .75rem 1rem; white-space: pre-wrap; }
