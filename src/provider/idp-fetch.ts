@@ -97,8 +97,10 @@ export function createIdpFetch(
 
 function dispatcherOf(source: Pick<SourceConfig, 'id' | 'tls' | 'proxy'>): Dispatcher {
   const tls = source.tls.ca_file === undefined ? {} : { ca: readCa(source.id, source.tls.ca_file) };
-  if (source.proxy !== undefined) return new ProxyAgent({ uri: source.proxy, requestTls: tls });
-  return new Agent({ connect: tls });
+  // No connection is kept: sign-ins are rare, and one that the IdP had closed meanwhile would cost a user the code.
+  const pipelining = 0;
+  if (source.proxy !== undefined) return new ProxyAgent({ uri: source.proxy, requestTls: tls, pipelining });
+  return new Agent({ connect: tls, pipelining });
 }
 
 function readCa(sourceId: string, file: string): string {

@@ -37,7 +37,7 @@ export type OpEndpoint =
   | 'end_session'
   | 'other';
 
-/** A request that the OP got; of `authorization` the parameters in force, a pushed request's contents included. */
+/** A request that the OP got; of `authorization` a pushed request's contents are included. */
 export interface OpRequest {
   readonly endpoint: OpEndpoint;
   readonly method: string;
@@ -242,6 +242,7 @@ class RunningOp implements TestOp {
   readonly #lastLoginOf = new Map<string, TestLogin>();
   readonly #faults = new WeakMap<IncomingMessage, Fault>();
   readonly #logins: TestLogin[] = [];
+  readonly #pushed = new Map<string, Json>();
   #server: Server | undefined;
   #port = 0;
   #generation = 0;
@@ -501,11 +502,10 @@ class RunningOp implements TestOp {
     await next();
     const endpoint = endpointOf(ctx.req.url);
     const oidc = ctx.oidc as KoaContextWithOIDC['oidc'] | undefined;
-    const params = {
-      ...ctx.query,
-      ...(oidc?.body as Json | undefined),
-      ...(endpoint === 'authorization' ? oidc?.params : {}),
-    };
+    const sent = { ...ctx.query, ...(oidc?.body as Json | undefined) };
+    const pushedUri = endpoint === 'par' ? (ctx.body as Json | undefined)?.['request_uri'] : undefined;
+    if (typeof pushedUri === 'string') this.#pushed.set(pushedUri, sent);
+    const params = { ...this.#pushed.get(String(sent['request_uri'])), ...sent };
     this.requests.push({
       endpoint,
       method: ctx.method,
