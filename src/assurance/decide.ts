@@ -222,7 +222,7 @@ function describeFinding(finding: Finding): Step {
     case 'malformed':
       return { ...base, result: 'malformed', note: `${subject} is no evidence: ${reading.why}.` };
     case 'values': {
-      const wanted = required === 'standard' ? standardAmrValues.join(' ') : JSON.stringify(required);
+      const wanted = describeAccepted(required);
       return evidence
         ? {
             ...base,
@@ -254,4 +254,10 @@ function describeAcceptance(policy: AssurancePolicy, accepted: Evidence | undefi
     result: accepted === undefined ? 'no_match' : 'match',
     note: `accept is ${policy.accept}: ${meaning}. ${accepted === undefined ? 'It is not there.' : `On record: ${accepted.claim}.`}`,
   };
+}
+
+function describeAccepted(required: unknown): string {
+  if (required === 'standard') return `standard: one of ${standardAmrValues.join(' ')}`;
+  if (required === 'strict') return 'strict: mfa, or values of two different factor kinds';
+  return JSON.stringify(required);
 }
