@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import t from 'tap';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -9,9 +10,11 @@ import { Secret } from '../../src/kernel/secret.ts';
 import type { RedisSettings } from '../../src/session/redis-options.ts';
 import { createStore } from '../../src/session/store.ts';
 import type { Store } from '../../src/session/types.ts';
+import { freePort } from '../support/ports.ts';
 import { startRedis } from '../support/redis.ts';
 import type { RedisServer } from '../support/redis.ts';
-import { holdToStoreContract, until } from './store-contract.ts';
+import { until } from '../support/until.ts';
+import { holdToStoreContract } from './store-contract.ts';
 
 interface Opened {
   readonly store: Store;
@@ -252,6 +255,45 @@ t.test('a reply that is no Redis at all is an outage, not a crash', async (t) =>
   const failure = await failureOf(store.ping());
   t.equal(failure.code, 'store_unavailable');
   t.ok(failure.ms < 1000);
+});
+
+t.test('rediss:// speaks TLS to a server whose certificate holds, and to no other', async (t) => {
+  const at = (name: string): string => fileURLToPath(new URL(`fixtures/${name}.pem`, import.meta.url));
+  const port = await freePort();
+  const files = [
+    '--tls-cert-file',
+    at('server'),
+    '--tls-key-file',
+    at('server-key'),
+    '--tls-ca-cert-file',
+    at('ca'),
+  ];
+  const server = await startRedis({ port, args: ['--port', '0', '--tls-port', String(port), ...files] });
+  t.teardown(() => server.stop());
+  const url = `rediss://127.0.0.1:${port}`;
+  const client = { client_cert_file: at('client'), client_key_file: at('client-key') };
+  const { store } = open({ url, tls: { ca_file: at('ca'), ...client } });
+  await store.put('a', Buffer.from('sealed'), 60_000);
+  t.equal((await store.get('a'))?.sealed.toString(), 'sealed');
+  await store.close();
+
+  const rows: [string, Omit<RedisSettings, 'key_prefix'>, RegExp][] = [
+    ['an authority that the machine does not trust', { url, tls: client }, /SELF_SIGNED|UNABLE_TO/],
+    [
+      'a name that the certificate does not bear',
+      { url: url.replace('127.0.0.1', 'localhost'), tls: { ca_file: at('ca'), ...client } },
+      /ALTNAME/,
+    ],
+    ['no certificate of our own', { url, tls: { ca_file: at('ca') } }, /./],
+    ['no TLS at all', { url: url.replace('rediss', 'redis') }, /./],
+  ];
+  for (const [title, settings, cause] of rows) {
+    const { store } = open(settings);
+    const failure = await failureOf(store.ping());
+    t.equal(failure.code, 'store_unavailable', title);
+    t.match(failure.detail, cause, title);
+    await store.close();
+  }
 });
 
 t.test('after closing every command fails at once', async (t) => {

@@ -9,9 +9,9 @@ import { createSessions } from '../../src/session/sessions.ts';
 import type { SessionsDeps } from '../../src/session/sessions.ts';
 import { createStore } from '../../src/session/store.ts';
 import { startRedis } from '../support/redis.ts';
+import { until } from '../support/until.ts';
 import { createStillClock } from './clock.ts';
 import { makeRecord, readableParts } from './record-fixture.ts';
-import { until } from './store-contract.ts';
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;

@@ -1,5 +1,4 @@
 import type { Test } from 'tap';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Store } from '../../src/session/types.ts';
 
 /** A store under test, and how to let its time pass. */
@@ -89,13 +88,4 @@ export async function holdToStoreContract(t: Test, { store, elapse }: StoreUnder
     t.equal(health.up, true);
     t.equal(store.health(), health, 'the same object, for the hot path reads it');
   });
-}
-
-/** Waits for a condition, for ten seconds at most. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`never came true: ${String(condition)}`);
-    await wait(5);
-  }
 }

@@ -1,12 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { freePort } from './ports.ts';
 
 /** A real Redis server on a loopback port of its own. */
 export interface RedisServer {
@@ -34,7 +33,7 @@ export async function startRedis(
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-redis-'));
   guard(dir);
   for (let attempt = 1; ; attempt += 1) {
-    const port = options.port ?? (await findFreePort());
+    const port = options.port ?? (await freePort());
     try {
       return await runServer(executable, dir, port, options.args ?? []);
     } catch (error) {
@@ -189,17 +188,4 @@ function installRedisServer(): string {
   if (found === undefined)
     throw new Error('redis-server is still missing after installing the Debian package');
   return found;
-}
-
-function findFreePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => {
-        resolve(port);
-      });
-    });
-  });
 }
