@@ -198,7 +198,8 @@ export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): Redis
   };
 }
 
-function clientOptions(options: RedisStoreOptions): RedisOptions & { replyMapping: 'legacy' } {
+/** How the library is used: no reconnection, queue or retry of its own, and no word of a credential in its errors. */
+export function clientOptions(options: RedisStoreOptions): RedisOptions & { replyMapping: 'legacy' } {
   return {
     host: options.host,
     port: options.port,

@@ -1,0 +1,116 @@
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import type { Command } from './command.ts';
+import { ok, warn, type Area } from './check/finding.ts';
+import { checkRedis } from './check/redis.ts';
+import { registrations, routeTable } from './check/registration.ts';
+import { checkSource } from './check/source.ts';
+import { checkUpstream } from './check/upstream.ts';
+
+/** `sallyport check`: everything that a start would need, tried for real. */
+export const checkCommand: Command = {
+  name: 'check',
+  summary: 'try everything that a start would need',
+  usage: `Usage: sallyport check [--config FILE] [--json]
+
+Tries for real what serve will need: the file and the secrets it names, each IdP's discovery, keys and client
+credentials, the MFA policy against what the IdP announces, Redis and its eviction policy, and the upstream.
+Prints what to register at each IdP and the expanded route table. Changes nothing and starts nothing.
+
+  --config FILE   the configuration; else SALLYPORT_CONFIG
+  --json          print one JSON object
+
+Exit status: 0 nothing failed (there may be warnings), 1 something failed, 2 usage or configuration.`,
+
+  async run(args, io) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { config: { type: 'string' }, json: { type: 'boolean', default: false } },
+    });
+    const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    if (path === undefined) {
+      io.stderr.write('sallyport check: no configuration: give --config FILE or set SALLYPORT_CONFIG\n');
+      return 2;
+    }
+    const loaded = await loadConfig(path, io.env);
+    if (!loaded.ok) {
+      io.stderr.write(loaded.report);
+      return 2;
+    }
+    const report = await inspect(loaded.config, path, loaded.warnings);
+    io.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report));
+    return report.failed === 0 ? 0 : 1;
+  },
+};
+
+interface Report {
+  readonly failed: number;
+  readonly warned: number;
+  readonly areas: readonly Area[];
+  readonly register: ReturnType<typeof registrations>;
+  readonly routes: ReturnType<typeof routeTable>;
+}
+
+async function inspect(config: Config, path: string, warnings: readonly string[]): Promise<Report> {
+  const register = registrations(config);
+  const publicHost = new URL(config.server.public_url[0] ?? '').host;
+  const areas = [
+    {
+      name: 'configuration',
+      findings: [ok(`${path} is valid, and every file that it names can be read`), ...fileWarnings(warnings)],
+    },
+    ...(await Promise.all([
+      ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
+      checkRedis(config.session),
+      checkUpstream(config.upstream, publicHost),
+    ])),
+  ];
+  const findings = areas.flatMap((area) => area.findings);
+  return {
+    failed: findings.filter(({ status }) => status === 'fail').length,
+    warned: findings.filter(({ status }) => status === 'warn').length,
+    areas,
+    register,
+    routes: routeTable(config),
+  };
+}
+
+/** The policies' warnings stand with their sources. */
+function fileWarnings(warnings: readonly string[]) {
+  return warnings
+    .filter((warning) => !/\bmfa\b/.test(warning))
+    .map((warning) => warn(warning, 'see docs/configuration.md for this key'));
+}
+
+function formatReport({ areas, register, routes, failed, warned }: Report): string {
+  const lines: string[] = [];
+  for (const { name, findings } of areas) {
+    lines.push(name);
+    for (const { status, message, hint } of findings) {
+      lines.push(`  ${status.padEnd(4)}  ${message}`);
+      if (hint !== undefined) lines.push(`        → ${hint}`);
+    }
+  }
+  lines.push('', 'register at the IdP');
+  for (const { source, redirect_uris, post_logout_redirect_uris } of register) {
+    for (const uri of redirect_uris) lines.push(`  ${source}: redirect URI ${uri}`);
+    for (const uri of post_logout_redirect_uris) lines.push(`  ${source}: post-logout redirect URI ${uri}`);
+  }
+  lines.push('', 'routes, first match wins');
+  const width = (of: (route: (typeof routes)[number]) => string) =>
+    Math.max(...routes.map((route) => of(route).length));
+  const [names, methods, paths] = [
+    width(({ name }) => name),
+    width((r) => r.methods),
+    width(({ path }) => path),
+  ];
+  for (const route of routes) {
+    const requirements = route.requirements === '' ? '' : ` (${route.requirements})`;
+    lines.push(
+      `  ${route.name.padEnd(names)}  ${route.methods.padEnd(methods)}  ${route.path.padEnd(paths)}  ${route.access}${requirements}`,
+    );
+  }
+  lines.push('', `${failed} failed, ${warned} warned`);
+  return `${lines.join('\n')}\n`;
+}
