@@ -186,10 +186,10 @@ t.test('a store that is down at the start is asked again when something is to be
     get: (key) => (down ? Promise.reject(new SallyportError('store_unavailable', 'down')) : store.get(key)),
   };
   const signer = await signerOf(flaky);
+  t.throws(() => signer.jwks(), { code: 'store_unavailable' });
   await t.rejects(signer.sign(openedSession(), verifiedStanding(), origin, now), {
     code: 'store_unavailable',
   });
-  t.throws(() => signer.jwks(), { code: 'store_unavailable' });
   down = false;
   t.ok(await signer.sign(openedSession(), verifiedStanding(), origin, now));
   t.equal(signer.jwks().keys.length, 1);
