@@ -38,6 +38,8 @@ export function createLog(config: LogConfig, writer: LineWriter, clock: Clock): 
       base: { log_type: 'app' },
       messageKey: 'message',
       errorKey: 'error',
+      // Errors are described by redactFields already; pino's own serializer would take the result for an empty one.
+      serializers: { error: asItIs, err: asItIs },
       timestamp: () => `,"@timestamp":"${new Date(clock.nowMs()).toISOString()}"`,
       formatters: {
         level: (label) => ({ 'log.level': label }),
@@ -64,6 +66,8 @@ export function createLog(config: LogConfig, writer: LineWriter, clock: Clock): 
     },
   };
 }
+
+const asItIs = (value: unknown): unknown => value;
 
 function requestFields(facts: RequestFacts | undefined): Record<string, unknown> {
   if (facts === undefined) return {};
