@@ -57,7 +57,8 @@ interface Examined {
 function examine(text: string, fileName: string, env: Environment): Examined {
   const { document, faults } = readDocument(text, fileName, env);
   if (document === undefined) return { faults, warnings: [], document, config: undefined, unsound: [] };
-  const { findings, config, unsound } = validateStructure(document);
+  const { findings, config: parsed, unsound } = validateStructure(document);
+  const config = parsed === undefined ? undefined : withImageDefaults(parsed, document, env);
   const locate = (finding: Finding) => document.locate(finding);
   const found = [...faults, ...findings.map(locate)];
   if (config === undefined) return { faults: found, warnings: [], document, config, unsound };
@@ -69,6 +70,17 @@ function examine(text: string, fileName: string, env: Environment): Examined {
     config: withOrigins(config),
     unsound,
   };
+}
+
+/**
+ * The container image sets where the operations listener is, for files that do not say: in a container, loopback would hide
+ * health and metrics from everybody. What the file says always wins.
+ */
+function withImageDefaults(config: Config, document: ConfigDocument, env: Environment): Config {
+  const listen = env['SALLYPORT_OPERATIONS_LISTEN'];
+  const written = document.value as { operations?: { listen?: unknown } | null } | null;
+  if (listen === undefined || listen === '' || written?.operations?.listen !== undefined) return config;
+  return { ...config, operations: { ...config.operations, listen } };
 }
 
 /** Public URLs in their serialised form: `https://Forge.example.com:443/` is `https://forge.example.com`. */
