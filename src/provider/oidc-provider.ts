@@ -115,6 +115,7 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
     async exchange(request) {
       const metadata = await discovery.metadata();
       const refused = readAuthorizationResponse(request.callbackUrl.searchParams, {
+        state: request.state,
         issuer: source.issuer,
         issAdvertised: metadata.authorization_response_iss_parameter_supported === true,
       });

@@ -158,10 +158,17 @@ t.test('an answer of another IdP at our callback is refused before anything is r
     ['no issuer where one is promised', (url) => url.searchParams.delete('iss'), 'response_iss_missing'],
     ['two issuers', (url) => url.searchParams.append('iss', op.issuer), 'response_malformed'],
     ['two codes', (url) => url.searchParams.append('code', 'x'), 'response_malformed'],
+    [
+      'the state of another attempt',
+      (url) => url.searchParams.set('state', 'state-2'),
+      'response_state_mismatch',
+    ],
+    ['no state', (url) => url.searchParams.delete('state'), 'response_state_mismatch'],
+    ['an implicit ID token', (url) => url.searchParams.set('id_token', 'x'), 'response_malformed'],
     ['no code', (url) => url.searchParams.delete('code'), 'response_malformed'],
     [
       'an error of another issuer',
-      (url) => (url.search = '?error=access_denied&iss=https://evil.example.com'),
+      (url) => (url.search = '?error=access_denied&state=state-1&iss=https://evil.example.com'),
       'response_iss_mismatch',
     ],
   ];
@@ -212,6 +219,7 @@ t.test('the IdP’s own error comes back as data, bounded and without control ch
   const callbackUrl = new URL(redirectUri);
   callbackUrl.search = new URLSearchParams({
     iss: op.issuer,
+    state: 'state-1',
     error: 'e'.repeat(5000),
     error_description: 'd\n\u0000'.repeat(5000),
   }).toString();
