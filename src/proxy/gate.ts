@@ -140,7 +140,8 @@ function goesWithoutStore(rule: RouteRule): boolean {
   );
 }
 
-function refused(refusal: Refusal): GateResult {
+/** A refusal before any rule was asked. */
+export function refused(refusal: Refusal): GateResult {
   return { refusal, rule: undefined, session: undefined, withSession: false };
 }
 

@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Dispatcher, Pool } from 'undici';
 import type { Meter } from '../kernel/meter.ts';
 import type { Refusal } from '../kernel/refusal.ts';
+import type { RequestFacts } from '../kernel/request-facts.ts';
 import { filterResponseHeaders, filterTrailers } from './response-headers.ts';
 import { drainUpload, Upload, UploadStalled } from './upload.ts';
 import { codeOf, isSafeToRetry, kindOfError, refusalOfKind } from './upstream.ts';
@@ -17,20 +18,19 @@ export interface ExchangeContext {
   readonly idleTimeoutMs: number;
 }
 
-/** One request that has passed the gate, and what is to be told of its end. */
-export interface ExchangeRequest {
+/** The client's side of an exchange: a request that has passed the gate, and who is to be told of its end. */
+export interface ExchangeClient {
   readonly raw: IncomingMessage;
   readonly res: ServerResponse;
-  readonly method: string;
-  readonly rawTarget: string;
-  readonly headers: string[];
+  readonly facts: RequestFacts;
+  /** Whether cookies may come back. */
   readonly withSession: boolean;
   /** Whether the client waits for `100 Continue` before it sends its body. */
   readonly awaitsContinue: boolean;
   /** Answers in the upstream's stead; called at most once, and only while nothing was answered. */
-  readonly refuse: (refusal: Refusal, kind: UpstreamErrorKind | undefined, error: Error) => void;
+  refuse(refusal: Refusal, kind: UpstreamErrorKind | undefined, error: Error): void;
   /** Called once at the end; 499 when the client left before. */
-  readonly finished: (status: number) => void;
+  finished(status: number): void;
 }
 
 /** The client left before its answer was complete. nginx's number: no client ever sees it. */
@@ -43,7 +43,8 @@ export const clientClosedRequest = 499;
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   protected readonly context: ExchangeContext;
-  protected readonly request: ExchangeRequest;
+  protected readonly client: ExchangeClient;
+  protected readonly headers: string[];
   readonly #startedAt = performance.now();
   readonly #upload: Upload | undefined;
   #abort: ((error?: Error) => void) | undefined;
@@ -59,11 +60,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #remaining = -1;
   #stall: NodeJS.Timeout | undefined;
 
-  constructor(context: ExchangeContext, request: ExchangeRequest) {
+  /** @param headers flat `[name, value, …]`: all that the upstream gets */
+  constructor(context: ExchangeContext, client: ExchangeClient, headers: string[]) {
     this.context = context;
-    this.request = request;
-    this.#upload = hasBody(request.raw) ? new Upload(request.raw, context.idleTimeoutMs) : undefined;
-    request.res.on('close', () => this.#onClientClose());
+    this.client = client;
+    this.headers = headers;
+    this.#upload = hasBody(client.raw) ? new Upload(client.raw, context.idleTimeoutMs) : undefined;
+    client.res.on('close', () => this.#onClientClose());
   }
 
   /** Sends the request to the upstream. */
@@ -72,12 +75,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   protected options(): Dispatcher.DispatchOptions {
-    const { method, rawTarget, headers } = this.request;
+    const { method, rawTarget } = this.client.facts;
     return {
       path: rawTarget,
       // undici takes any token, its type only the usual ones.
       method: method,
-      headers,
+      headers: this.headers,
       body: this.#upload ?? null,
       // Without it undici closes the connection after each HEAD and each body of an unusual method.
       reset: false,
@@ -94,7 +97,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#abort = abort;
     this.#sent = true;
     // Only now: the gate has passed and the upstream is there, so the body will be wanted (RFC 9110 section 10.1.1).
-    if (this.request.awaitsContinue && !this.#retried) this.request.res.writeContinue();
+    if (this.client.awaitsContinue && !this.#retried) this.client.res.writeContinue();
   }
 
   onResponseStarted(): void {
@@ -107,9 +110,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.#relayInformation(status, rawHeaders);
       return true;
     }
-    const { res, method, raw, withSession } = this.request;
+    const { res, raw, withSession, facts } = this.client;
     this.context.meter.upstreamRequest((performance.now() - this.#startedAt) / 1000);
-    const bodiless = method === 'HEAD' || status === 204 || status === 304;
+    const bodiless = facts.method === 'HEAD' || status === 204 || status === 304;
     const { headers, contentLength } = filterResponseHeaders({
       rawHeaders,
       withSession,
@@ -132,13 +135,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Sends the head when no byte of the body came along with it. */
   flushHead(): void {
-    if (!this.#bodyBegun && !this.#over) this.request.res.flushHeaders();
+    if (!this.#bodyBegun && !this.#over) this.client.res.flushHeaders();
   }
 
   onData(chunk: Buffer): boolean {
     if (this.#over) return true;
     this.#bodyBegun = true;
-    const { res } = this.request;
+    const { res } = this.client;
     if (this.#remaining >= 0) {
       this.#remaining -= chunk.length;
       if (this.#remaining === 0) {
@@ -155,14 +158,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onComplete(rawTrailers: Buffer[] | string[] | null): void {
     if (this.#over) return;
     if (rawTrailers !== null && rawTrailers.length > 0) {
-      this.request.res.addTrailers(filterTrailers(rawTrailers as Buffer[]));
+      this.client.res.addTrailers(filterTrailers(rawTrailers as Buffer[]));
     }
     this.#end();
   }
 
   onError(error: Error): void {
     if (this.#over) return;
-    const { method } = this.request;
     if (this.#answering) {
       this.context.meter.upstreamError(kindOfError(error));
       this.#cut();
@@ -170,7 +172,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     if (
       !this.#retried &&
-      isSafeToRetry(method, this.#upload !== undefined, error, this.#sent, this.#answerBegun)
+      isSafeToRetry(
+        this.client.facts.method,
+        this.#upload !== undefined,
+        error,
+        this.#sent,
+        this.#answerBegun,
+      )
     ) {
       this.#retried = true;
       this.#sent = false;
@@ -185,14 +193,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
   protected fail(error: Error): void {
     this.#over = true;
     if (error instanceof UploadStalled) {
-      this.request.refuse({ status: 408, code: 'request_timeout' }, undefined, error);
+      this.client.refuse({ status: 408, code: 'request_timeout' }, undefined, error);
     } else if (codeOf(error) === 'UND_ERR_INVALID_ARG' && !this.#sent) {
       // Something that Node's parser lets through and undici does not.
-      this.request.refuse({ status: 400, code: 'request_malformed' }, undefined, error);
+      this.client.refuse({ status: 400, code: 'request_malformed' }, undefined, error);
     } else {
       const kind = kindOfError(error);
       this.context.meter.upstreamError(kind);
-      this.request.refuse(refusalOfKind(kind), kind, error);
+      this.client.refuse(refusalOfKind(kind), kind, error);
     }
     this.#upload?.destroy();
   }
@@ -209,23 +217,21 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #end(lastChunk?: Buffer): void {
     this.#over = true;
     clearTimeout(this.#stall);
-    const { res, finished } = this.request;
+    const { res } = this.client;
     if (this.#upload === undefined || this.#upload.complete) {
-      if (lastChunk === undefined) res.end();
-      else res.end(lastChunk);
+      endWith(res, lastChunk);
     } else {
       this.#endEarly(lastChunk);
     }
-    finished(res.statusCode);
+    this.client.finished(res.statusCode);
   }
 
   /** The answer is complete before the upload is: read on for a while, or the client's kernel may drop the answer. */
   #endEarly(lastChunk: Buffer | undefined): void {
-    const { res, raw } = this.request;
+    const { res, raw } = this.client;
     this.#upload?.destroy();
     if (res.shouldKeepAlive) {
-      if (lastChunk === undefined) res.end();
-      else res.end(lastChunk);
+      endWith(res, lastChunk);
       drainUpload(raw, (complete) => {
         if (!complete) raw.socket.destroySoon();
       });
@@ -236,7 +242,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #relayInformation(status: number, rawHeaders: Buffer[]): void {
-    const { res, raw } = this.request;
+    const { res, raw } = this.client;
     if (status !== 103 || raw.httpVersionMinor === 0 || res.headersSent) return;
     const { headers } = filterResponseHeaders({
       rawHeaders,
@@ -261,11 +267,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #pause(): void {
     if (!this.#draining) {
       this.#draining = true;
-      this.request.res.on('drain', () => this.#onDrain());
+      this.client.res.on('drain', () => this.#onDrain());
     }
     if (this.context.idleTimeoutMs > 0) {
       if (this.#stall === undefined) {
-        this.#stall = setTimeout(() => this.request.raw.socket.destroy(), this.context.idleTimeoutMs).unref();
+        this.#stall = setTimeout(() => this.client.raw.socket.destroy(), this.context.idleTimeoutMs).unref();
       } else {
         this.#stall.refresh();
       }
@@ -282,7 +288,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#stall);
     if (this.#over) return;
     this.#over = true;
-    this.request.finished(clientClosedRequest);
+    this.client.finished(clientClosedRequest);
     this.#abort?.();
     this.#upload?.destroy();
   }
@@ -291,8 +297,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #cut(): void {
     this.#over = true;
     clearTimeout(this.#stall);
-    const { res, raw, finished } = this.request;
-    finished(res.statusCode);
+    const { res, raw } = this.client;
+    this.client.finished(res.statusCode);
     this.#upload?.destroy();
     const { socket } = raw;
     const framed = this.#remaining >= 0 || res.chunkedEncoding;
@@ -305,6 +311,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
       socket.resetAndDestroy();
     }
   }
+}
+
+/** Bodies up to this many bytes are copied behind the head: one small write costs less than a vectored one. */
+const copiedBodyBytes = 16_384;
+
+function endWith(res: ServerResponse, lastChunk: Buffer | undefined): void {
+  if (lastChunk === undefined) res.end();
+  // One character for each byte, both ways.
+  else if (lastChunk.length <= copiedBodyBytes) res.end(lastChunk.toString('latin1'), 'latin1');
+  else res.end(lastChunk);
 }
 
 function flushHead(exchange: Exchange): void {

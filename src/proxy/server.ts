@@ -5,24 +5,28 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import httpProxy from '@fastify/http-proxy';
 import Fastify from 'fastify';
-import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  FastifyServerOptions,
+  preHandlerHookHandler,
+} from 'fastify';
 import type { Config } from '../config/schema.ts';
 import type { Generation } from '../generation.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
-import type { OpenedSession } from '../session/types.ts';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
 import type { Established } from './edge.ts';
 import { createGate } from './gate.ts';
-import type { GateResult } from './gate.ts';
 import { createUpstreamHeaders, ownCookieNames } from './headers.ts';
-import type { ExchangeContext, ExchangeRequest } from './http.ts';
-import { Exchange, hasBody } from './http.ts';
-import type { AccessEntry, PublicServerDeps } from './types.ts';
-import { drainUpload } from './upload.ts';
+import type { ExchangeContext } from './http.ts';
+import type { PublicServerDeps } from './types.ts';
 import { connectUpstream } from './upstream.ts';
-import { UpgradedSockets, UpgradeExchange } from './websocket.ts';
+import type { House, NotedRequest } from './visit.ts';
+import { recordVisit, Visit } from './visit.ts';
+import { UpgradedSockets } from './websocket.ts';
 
 export { listenOptions } from './listen.ts';
 
@@ -40,15 +44,6 @@ const keepAliveTimeoutMs = 75_000;
 
 /** Methods that Fastify would read a body for: told that it is of no known type, it leaves the body alone. */
 const parsedMethods: ReadonlySet<string> = new Set(['DELETE', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY']);
-
-/** A raw request with what the server has noted on its way in. */
-interface NotedRequest extends IncomingMessage {
-  originalUrl?: string;
-  /** It asked for `100 Continue` and has not got it yet. */
-  awaitsContinue?: boolean;
-  /** It came as an upgrade: its connection is HTTP no longer, whatever becomes of it. */
-  upgrading?: { readonly socket: Socket; readonly head: Buffer };
-}
 
 /**
  * The public server: our own endpoints under the prefix, everything else through the gate to the upstream. Ready, not yet
@@ -112,172 +107,13 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     if (!parsedMethods.has(method)) app.addHttpMethod(method, { hasBody: false });
   }
 
-  /** Tells log and meter of a request's end. */
-  function record(
-    facts: RequestFacts,
-    startedAt: number,
-    status: number,
-    route: string,
-    access: string,
-    session: OpenedSession | undefined,
-  ): void {
-    const durationMs = performance.now() - startedAt;
-    deps.meter.httpRequest(route, access, facts.method, status, durationMs / 1000);
-    if (deps.accessLog === undefined) return;
-    const entry: AccessEntry = {
-      facts,
-      status,
-      durationMs,
-      route,
-      access,
-      user: session === undefined ? undefined : userOf(session),
-      source: session?.record.source,
-    };
-    deps.accessLog(entry);
-  }
-
-  /** Writes a refusal; the connection goes on where that is safe. */
-  function refuse(
-    raw: NotedRequest,
-    res: ServerResponse,
-    refusal: Refusal,
-    facts: RequestFacts,
-    generation: Generation,
-  ): number {
-    if (res.headersSent || res.destroyed) {
-      raw.socket.destroy();
-      return res.statusCode;
-    }
-    const rendered = deps.render(refusal, facts, generation);
-    const headers: Record<string, string | number> = {
-      ...rendered.headers,
-      'content-length': Buffer.byteLength(rendered.body),
-    };
-    const uploading = hasBody(raw) && !raw.complete;
-    // A body that was announced and may never come: what follows on this connection could be taken for it.
-    if (raw.awaitsContinue === true || raw.upgrading !== undefined) headers['connection'] = 'close';
-    res.writeHead(rendered.status, headers);
-    res.end(facts.method === 'HEAD' ? undefined : rendered.body);
-    if (uploading && raw.awaitsContinue !== true) {
-      drainUpload(raw, (complete) => {
-        if (!complete) raw.socket.destroySoon();
-      });
-    }
-    return rendered.status;
-  }
-
-  function fault(
-    raw: NotedRequest,
-    res: ServerResponse,
-    error: unknown,
-    facts: RequestFacts,
-    generation: Generation,
-  ): number {
-    deps.logFault(error, facts);
-    return refuse(raw, res, { status: 500, code: 'internal' }, facts, generation);
-  }
-
-  /** Passes a request that the gate lets through on to the upstream. */
-  function pass(
-    raw: NotedRequest,
-    res: ServerResponse,
-    facts: RequestFacts,
-    generation: Generation,
-    startedAt: number,
-    gate: GateResult,
-    identityHeaders: readonly string[],
-  ): void {
-    const { session, withSession } = gate;
-    const route = gate.rule?.name ?? 'none';
-    const access = gate.rule?.access ?? 'none';
-    const headers = buildHeaders({
-      rawHeaders: raw.rawHeaders,
-      connection: raw.headers.connection,
-      facts,
-      withSession,
-      identityHeaders,
-    });
-    const request: ExchangeRequest = {
-      raw,
-      res,
-      method: facts.method,
-      rawTarget: facts.rawTarget,
-      headers,
-      withSession,
-      awaitsContinue: raw.awaitsContinue === true,
-      refuse: (refusal, kind, error) => {
-        if (kind !== undefined) {
-          deps.logWarning('the upstream failed', { kind, error: error.message, request_id: facts.id });
-        }
-        record(facts, startedAt, refuse(raw, res, refusal, facts, generation), route, access, session);
-      },
-      finished: (status) => record(facts, startedAt, status, route, access, session),
-    };
-    if (raw.upgrading === undefined || !facts.upgrade) {
-      new Exchange(context, request).start();
-    } else {
-      const { socket, head } = raw.upgrading;
-      const sessionId = session?.record.id;
-      new UpgradeExchange(context, { ...request, socket, head, sessionId }, upgraded).start();
-    }
-  }
+  const house: House = { deps, judge, buildHeaders, context, upgraded };
 
   /** Everything that is not under the prefix. */
-  function serve(request: FastifyRequest, reply: FastifyReply): void {
+  const serve: preHandlerHookHandler = (request, reply) => {
     reply.hijack();
-    const raw = request.raw as NotedRequest;
-    const res = reply.raw;
-    const { facts, generation } = request;
-    const startedAt = performance.now();
-
-    function onFault(error: unknown): void {
-      // Nothing may be left hanging after `hijack()`.
-      record(facts, startedAt, fault(raw, res, error, facts, generation), 'none', 'none', undefined);
-    }
-
-    function onJudged(gate: GateResult): void {
-      if (gate.refusal !== undefined) {
-        const status = refuse(raw, res, gate.refusal, facts, generation);
-        record(
-          facts,
-          startedAt,
-          status,
-          gate.rule?.name ?? 'none',
-          gate.rule?.access ?? 'none',
-          gate.session,
-        );
-        return;
-      }
-      const identity =
-        gate.withSession && gate.session !== undefined
-          ? generation.identityHeaders(gate.session, facts.origin, deps.clock.nowMs())
-          : noHeaders;
-      if (identity instanceof Promise) {
-        identity
-          .then((headers) => pass(raw, res, facts, generation, startedAt, gate, headers))
-          .catch(onFault);
-      } else {
-        pass(raw, res, facts, generation, startedAt, gate, identity);
-      }
-    }
-
-    try {
-      if (facts.method === 'TRACE') {
-        onJudged(methodNotAllowed);
-        return;
-      }
-      if (raw.upgrading !== undefined && !facts.upgrade && hasBody(raw)) {
-        // Node has stopped parsing at the head: this body can't be read any more.
-        onJudged(upgradeWithBody);
-        return;
-      }
-      const gate = judge(raw, facts, generation);
-      if (gate instanceof Promise) gate.then(onJudged).catch(onFault);
-      else onJudged(gate);
-    } catch (error) {
-      onFault(error);
-    }
-  }
+    new Visit(house, request.raw, reply.raw, request.facts, request.generation).begin();
+  };
 
   app.addHook('onRequest', (request, reply, done) => {
     const raw = request.raw as NotedRequest;
@@ -286,10 +122,8 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     request.facts = established.facts;
     request.generation = generation;
     if (established.refusal !== undefined) {
-      const startedAt = performance.now();
       reply.hijack();
-      const status = refuse(raw, reply.raw, established.refusal, established.facts, generation);
-      record(established.facts, startedAt, status, 'none', 'none', undefined);
+      new Visit(house, raw, reply.raw, established.facts, generation).answer(established.refusal);
       return;
     }
     done();
@@ -322,7 +156,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
       });
       scope.addHook('onResponse', (request, reply, done) => {
         const { startedAt } = request as FastifyRequest & { startedAt: number };
-        record(request.facts, startedAt, reply.statusCode, 'sallyport', 'sallyport', undefined);
+        recordVisit(deps, request.facts, startedAt, reply.statusCode, 'sallyport', 'sallyport', undefined);
         done();
       });
       await deps.registerEndpoints(scope);
@@ -347,7 +181,9 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
       routes: ['/'],
       httpMethods: METHODS.filter((method) => method !== 'CONNECT'),
       websocket: false,
-      handler: serve,
+      // Before http-proxy's own handler, which would resolve a target that is none; ours never lets it run.
+      preHandler: serve,
+      handler: unreachable,
     } as unknown as Parameters<typeof httpProxy>[1]);
   });
 
@@ -373,21 +209,9 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   return app;
 }
 
-const noHeaders: readonly string[] = [];
-
-const methodNotAllowed: GateResult = {
-  refusal: { status: 405, code: 'method_not_allowed' },
-  rule: undefined,
-  session: undefined,
-  withSession: false,
-};
-
-const upgradeWithBody: GateResult = {
-  refusal: { status: 400, code: 'upgrade_with_body' },
-  rule: undefined,
-  session: undefined,
-  withSession: false,
-};
+function unreachable(): never {
+  throw new Error('a request has passed the gate by');
+}
 
 /** Characters in which our own endpoints' paths are written; any other spelling goes to the gate, which knows it as ours and refuses. */
 const plainRest = /^(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?(?:\?.*)?$/;
@@ -395,11 +219,6 @@ const plainRest = /^(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?(?:\?.*)?$/;
 /** Whether a raw target lies under the prefix, in its one plain spelling. Never throws: a throw here would leave the client hanging. */
 function isOwnPath(rawTarget: string, prefix: string): boolean {
   return rawTarget.startsWith(prefix) && plainRest.test(rawTarget.slice(prefix.length));
-}
-
-function userOf(session: OpenedSession): NonNullable<AccessEntry['user']> {
-  const { identity } = session.record;
-  return { id: identity.subject, email: identity.email, name: identity.username };
 }
 
 /** What Node hands over by events of their own: `Expect`, upgrades, CONNECT. */

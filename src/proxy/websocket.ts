@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type { ExchangeContext, ExchangeRequest } from './http.ts';
+import type { ExchangeClient, ExchangeContext } from './http.ts';
 import { Exchange } from './http.ts';
 import { filterResponseHeaders } from './response-headers.ts';
 
@@ -33,12 +33,13 @@ export class UpgradedSockets {
   }
 }
 
-/** An upgrade that has passed the gate. */
-export interface UpgradeRequest extends ExchangeRequest {
+/** What an upgrade brings beyond its request. */
+export interface Upgrade {
   readonly socket: Socket;
   /** What the client has sent after its head already. */
   readonly head: Buffer;
   readonly sessionId: string | undefined;
+  readonly registry: UpgradedSockets;
 }
 
 /**
@@ -48,28 +49,25 @@ export interface UpgradeRequest extends ExchangeRequest {
  * @see RFC 6455 section 4
  */
 export class UpgradeExchange extends Exchange {
-  readonly #upgrade: UpgradeRequest;
-  readonly #registry: UpgradedSockets;
+  readonly #upgrade: Upgrade;
 
-  constructor(context: ExchangeContext, request: UpgradeRequest, registry: UpgradedSockets) {
-    super(context, request);
-    this.#upgrade = request;
-    this.#registry = registry;
+  constructor(context: ExchangeContext, client: ExchangeClient, headers: string[], upgrade: Upgrade) {
+    super(context, client, headers);
+    this.#upgrade = upgrade;
   }
 
   protected override options(): Dispatcher.DispatchOptions {
-    const { rawTarget, headers } = this.request;
     return {
-      path: rawTarget,
+      path: this.client.facts.rawTarget,
       method: 'GET',
-      headers,
+      headers: this.headers,
       upgrade: 'websocket',
       servername: 'upstream',
     } as Dispatcher.DispatchOptions;
   }
 
   onUpgrade(status: number, rawHeaders: Buffer[] | string[] | null, upstream: Duplex): void {
-    const { socket, head, sessionId, finished, res } = this.#upgrade;
+    const { socket, head, sessionId, registry } = this.#upgrade;
     upstream.on('error', () => socket.destroy());
     if (this.over || socket.destroyed) {
       upstream.destroy();
@@ -78,22 +76,22 @@ export class UpgradeExchange extends Exchange {
     this.release();
     const { headers } = filterResponseHeaders({
       rawHeaders: (rawHeaders ?? []) as Buffer[],
-      withSession: this.request.withSession,
+      withSession: this.client.withSession,
       ownCookies: this.context.ownCookies,
       chunkable: false,
     });
-    detach(res, socket);
+    detach(this.client.res, socket);
     let answer = `HTTP/1.1 ${status} Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
     for (let i = 0; i + 1 < headers.length; i += 2)
       answer += `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}\r\n`;
     socket.write(`${answer}\r\n`, 'latin1');
     if (head.length > 0) socket.unshift(head);
-    this.#registry.add(socket, sessionId, () => {
+    registry.add(socket, sessionId, () => {
       socket.destroy();
       upstream.destroy();
     });
     join(socket, upstream);
-    finished(status);
+    this.client.finished(status);
   }
 }
 

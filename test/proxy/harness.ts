@@ -56,8 +56,8 @@ export interface HarnessOptions {
   readonly routes?: ConfigInput['routes'];
   readonly store?: Store;
   readonly meter?: Partial<Meter>;
-  readonly accessLog?: boolean;
-  /** Session cache; `0s` asks the store each time. */
+  /** `false`: none. Without it, entries are kept in {@link Harness.entries}. */
+  readonly accessLog?: false | ((entry: AccessEntry) => void);
   readonly registerEndpoints?: (scope: FastifyInstance) => Promise<void>;
 }
 
@@ -141,7 +141,8 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
           throw new Error('a secret stack');
         });
       }),
-    accessLog: options.accessLog === false ? undefined : (entry) => entries.push(entry),
+    accessLog:
+      options.accessLog === false ? undefined : (options.accessLog ?? ((entry) => entries.push(entry))),
     logFault: (error) => faults.push(error),
     logWarning: (message, fields) => warnings.push({ message, fields }),
     meter,

@@ -1,0 +1,236 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Generation } from '../generation.ts';
+import type { Refusal } from '../kernel/refusal.ts';
+import type { RequestFacts } from '../kernel/request-facts.ts';
+import type { OpenedSession } from '../session/types.ts';
+import type { Gate, GateResult } from './gate.ts';
+import { refused } from './gate.ts';
+import type { BuildUpstreamHeaders } from './headers.ts';
+import { Exchange, hasBody } from './http.ts';
+import type { ExchangeClient, ExchangeContext } from './http.ts';
+import type { AccessEntry, PublicServerDeps } from './types.ts';
+import { drainUpload } from './upload.ts';
+import type { UpstreamErrorKind } from './upstream.ts';
+import type { UpgradedSockets } from './websocket.ts';
+import { UpgradeExchange } from './websocket.ts';
+
+/** A raw request with what the server has noted on its way in. */
+export interface NotedRequest extends IncomingMessage {
+  originalUrl?: string;
+  /** It asked for `100 Continue` and has not got it yet. */
+  awaitsContinue?: boolean;
+  /** It came as an upgrade: its connection is HTTP no longer, whatever becomes of it. */
+  upgrading?: { readonly socket: Socket; readonly head: Buffer };
+}
+
+/** What all visits share. */
+export interface House {
+  readonly deps: PublicServerDeps;
+  readonly judge: Gate;
+  readonly buildHeaders: BuildUpstreamHeaders;
+  readonly context: ExchangeContext;
+  readonly upgraded: UpgradedSockets;
+}
+
+const noHeaders: readonly string[] = [];
+
+/**
+ * One request that is not for our own endpoints: judged, answered or passed on, and recorded once at its end. An object and no
+ * nest of closures: this is the path of every request.
+ */
+export class Visit implements ExchangeClient {
+  readonly raw: NotedRequest;
+  readonly res: ServerResponse;
+  readonly facts: RequestFacts;
+  readonly #house: House;
+  readonly #generation: Generation;
+  readonly #startedAt = performance.now();
+  #gate: GateResult | undefined;
+
+  constructor(
+    house: House,
+    raw: NotedRequest,
+    res: ServerResponse,
+    facts: RequestFacts,
+    generation: Generation,
+  ) {
+    this.#house = house;
+    this.raw = raw;
+    this.res = res;
+    this.facts = facts;
+    this.#generation = generation;
+  }
+
+  get withSession(): boolean {
+    return this.#gate?.withSession === true;
+  }
+
+  get awaitsContinue(): boolean {
+    return this.raw.awaitsContinue === true;
+  }
+
+  /** Judges the request and sees to its answer. Never throws, and never leaves the client hanging. */
+  begin(): void {
+    try {
+      const { raw, facts } = this;
+      if (facts.method === 'TRACE') {
+        this.#proceed(methodNotAllowed);
+      } else if (raw.upgrading !== undefined && !facts.upgrade && hasBody(raw)) {
+        // Node has stopped parsing at the head: this body can't be read any more.
+        this.#proceed(upgradeWithBody);
+      } else {
+        const gate = this.#house.judge(raw, facts, this.#generation);
+        if (gate instanceof Promise) this.#proceedLater(gate);
+        else this.#proceed(gate);
+      }
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  /** Answers in the upstream's stead. */
+  refuse(refusal: Refusal, kind: UpstreamErrorKind | undefined, error: Error): void {
+    if (kind !== undefined) {
+      this.#house.deps.logWarning('the upstream failed', {
+        kind,
+        error: error.message,
+        request_id: this.facts.id,
+      });
+    }
+    this.answer(refusal);
+  }
+
+  /** Writes a refusal and records it. */
+  answer(refusal: Refusal): void {
+    this.finished(writeRefusal(this.#house.deps, this.raw, this.res, refusal, this.facts, this.#generation));
+  }
+
+  finished(status: number): void {
+    const rule = this.#gate?.rule;
+    recordVisit(
+      this.#house.deps,
+      this.facts,
+      this.#startedAt,
+      status,
+      rule?.name ?? 'none',
+      rule?.access ?? 'none',
+      this.#gate?.session,
+    );
+  }
+
+  #proceedLater(gate: Promise<GateResult>): void {
+    gate.then((result) => this.#proceed(result)).catch((error: unknown) => this.#fault(error));
+  }
+
+  #proceed(gate: GateResult): void {
+    this.#gate = gate;
+    if (gate.refusal !== undefined) {
+      this.answer(gate.refusal);
+      return;
+    }
+    const { session } = gate;
+    if (!gate.withSession || session === undefined) {
+      this.#pass(noHeaders);
+      return;
+    }
+    const headers = this.#generation.identityHeaders(
+      session,
+      this.facts.origin,
+      this.#house.deps.clock.nowMs(),
+    );
+    if (headers instanceof Promise) {
+      headers.then((made) => this.#pass(made)).catch((error: unknown) => this.#fault(error));
+    } else {
+      this.#pass(headers);
+    }
+  }
+
+  #pass(identityHeaders: readonly string[]): void {
+    const { raw, facts } = this;
+    const { context, buildHeaders, upgraded } = this.#house;
+    const headers = buildHeaders({
+      rawHeaders: raw.rawHeaders,
+      connection: raw.headers.connection,
+      facts,
+      withSession: this.withSession,
+      identityHeaders,
+    });
+    if (raw.upgrading === undefined || !facts.upgrade) {
+      new Exchange(context, this, headers).start();
+      return;
+    }
+    const { socket, head } = raw.upgrading;
+    const sessionId = this.#gate?.session?.record.id;
+    new UpgradeExchange(context, this, headers, { socket, head, sessionId, registry: upgraded }).start();
+  }
+
+  #fault(error: unknown): void {
+    this.#house.deps.logFault(error, this.facts);
+    this.answer({ status: 500, code: 'internal' });
+  }
+}
+
+const methodNotAllowed = refused({ status: 405, code: 'method_not_allowed' });
+const upgradeWithBody = refused({ status: 400, code: 'upgrade_with_body' });
+
+/** Writes a refusal; the connection goes on where that is safe. @returns the status that the client got */
+export function writeRefusal(
+  deps: Pick<PublicServerDeps, 'render'>,
+  raw: NotedRequest,
+  res: ServerResponse,
+  refusal: Refusal,
+  facts: RequestFacts,
+  generation: Generation,
+): number {
+  if (res.headersSent || res.destroyed) {
+    raw.socket.destroy();
+    return res.statusCode;
+  }
+  const rendered = deps.render(refusal, facts, generation);
+  const headers: Record<string, string | number> = {
+    ...rendered.headers,
+    'content-length': Buffer.byteLength(rendered.body),
+  };
+  const uploading = hasBody(raw) && !raw.complete;
+  // A body that was announced and may never come: what follows on this connection could be taken for it.
+  if (raw.awaitsContinue === true || raw.upgrading !== undefined) headers['connection'] = 'close';
+  res.writeHead(rendered.status, headers);
+  res.end(facts.method === 'HEAD' ? undefined : rendered.body);
+  if (uploading && raw.awaitsContinue !== true) {
+    drainUpload(raw, (complete) => {
+      if (!complete) raw.socket.destroySoon();
+    });
+  }
+  return rendered.status;
+}
+
+/** Tells log and meter of a request's end. */
+export function recordVisit(
+  deps: Pick<PublicServerDeps, 'meter' | 'accessLog'>,
+  facts: RequestFacts,
+  startedAt: number,
+  status: number,
+  route: string,
+  access: string,
+  session: OpenedSession | undefined,
+): void {
+  const durationMs = performance.now() - startedAt;
+  deps.meter.httpRequest(route, access, facts.method, status, durationMs / 1000);
+  if (deps.accessLog === undefined) return;
+  const entry: AccessEntry = {
+    facts,
+    status,
+    durationMs,
+    route,
+    access,
+    user: session === undefined ? undefined : userOf(session),
+    source: session?.record.source,
+  };
+  deps.accessLog(entry);
+}
+
+function userOf(session: OpenedSession): NonNullable<AccessEntry['user']> {
+  const { identity } = session.record;
+  return { id: identity.subject, email: identity.email, name: identity.username };
+}
