@@ -42,6 +42,7 @@ const prefixes: readonly string[] = [
 
 /** Names without a family. */
 const names: ReadonlySet<string> = new Set([
+  'x-sallyport',
   'x-auth-user', // Keycloak Gatekeeper, Caddy and Traefik examples
   'x-auth-username',
   'x-auth-name',
