@@ -14,6 +14,9 @@ const denied: readonly (readonly [string, string])[] = [
   ['forge-oauth2', '/user/oauth2/**'],
   ['forge-openid', '/user/openid/**'],
   ['forge-link-account', '/user/link_account/**'],
+  // Where the form of that page posts a local password to.
+  ['forge-link-account-signin', '/user/link_account_signin'],
+  ['forge-link-account-signup', '/user/link_account_signup'],
 ];
 
 /** The forge's own ways of signing in, which would stand beside the one that is verified. */

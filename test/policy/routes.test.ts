@@ -1,0 +1,314 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { canonicalTarget } from '../../src/policy/canonical-target.ts';
+import { presetRoutes } from '../../src/policy/forge-routes.ts';
+import { compilePattern, matchPattern } from '../../src/policy/pattern.ts';
+import {
+  ambiguousRule,
+  compileRoutes,
+  defaultRule,
+  findRouteFaults,
+  plainRule,
+  ruleOfConfig,
+  validateRoutePattern,
+  type RouteSettings,
+} from '../../src/policy/routes.ts';
+import type { RouteRule } from '../../src/policy/types.ts';
+
+/** Which rule a raw target meets: its name, or `400`. */
+function meets(rules: readonly RouteRule[], raw: string, method = 'GET'): string {
+  const target = canonicalTarget(raw);
+  return target.ok ? compileRoutes(rules)(method, target).name : '400';
+}
+
+t.test('patterns', async (t) => {
+  const rows: readonly [pattern: string, yes: readonly string[], no: readonly string[]][] = [
+    ['/', ['/', '//', '/?x'], ['/a']],
+    ['/a', ['/a', '/a/', '//a', '/%61', '/a?b'], ['/', '/b', '/A', '/a/b', '/ab', '/a%2F']],
+    ['/a/', ['/a', '/a/'], ['/a/b']],
+    ['/*', ['/a', '/a%2Fb', '/...'], ['/', '/a/b']],
+    ['/**', ['/', '/a', '/a/b/c'], []],
+    ['/a/*', ['/a/b', '/a/b/'], ['/a', '/a/', '/a/b/c', '/b/b']],
+    ['/a/**', ['/a', '/a/', '/a/b', '/a/b/c'], ['/', '/ab', '/b/a']],
+    [
+      '/*/*/settings/keys/**',
+      ['/u/r/settings/keys', '/u/r/settings/keys/1/2'],
+      ['/u/settings/keys', '/u/r/x/settings/keys'],
+    ],
+    ['/a/**/z', ['/a/z', '/a/b/z', '/a/z/z', '/a/b/c/z'], ['/a', '/a/z/b', '/z']],
+    ['/**/b/**/d', ['/b/d', '/a/b/c/d', '/b/b/d/d'], ['/d/b', '/b', '/a/b']],
+    ['/**/**', ['/', '/a/b'], []],
+    ['/a/*/**', ['/a/b', '/a/b/c'], ['/a']],
+    ['/a%2db', ['/a-b', '/a%2Db'], ['/a%252db']],
+    ['/ä', ['/%C3%A4', '/%c3%a4', '/\u00c3\u00a4'], ['/%E4', '/a']],
+    ['/%2A', ['/*', '/%2a'], ['/a']],
+    ['/a%2Fb', ['/a%2Fb', '/a%2fb'], ['/a/b']],
+    ['/.well-known/x', ['/.well-known/x', '/%2ewell-known/x'], ['/well-known/x']],
+  ];
+  for (const [pattern, yes, no] of rows) {
+    const rules = [plainRule('it', pattern, 'public')];
+    for (const raw of yes) t.equal(meets(rules, raw), 'it', `${pattern} matches ${raw}`);
+    for (const raw of no) t.not(meets(rules, raw), 'it', `${pattern} does not match ${raw}`);
+  }
+});
+
+t.test('a pattern that could match no request is told, with a cure', async (t) => {
+  for (const path of [
+    'a',
+    '',
+    '/a?b',
+    '/a#b',
+    '//a',
+    '/a*',
+    '/*.git',
+    '/a/***',
+    '/a/../b',
+    '/%2e',
+    '/a\\b',
+    '/%',
+    '/%zz',
+    '/a b',
+    '/a%00',
+  ]) {
+    const fault = validateRoutePattern(path);
+    t.match(fault, { message: /\S/, cure: /\S/ }, JSON.stringify(path));
+  }
+  for (const path of ['/', '/**', '/a', '/a/', '/*/b/**', '/ä', '/.x'])
+    t.equal(validateRoutePattern(path), undefined, path);
+});
+
+t.test('property: matching agrees with a regular expression that says the same', async () => {
+  const segment = fc.constantFrom('a', 'b', '*', '**');
+  const paths = fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 6 });
+  fc.assert(
+    fc.property(fc.array(segment, { maxLength: 5 }), paths, (pattern, segments) => {
+      const compiled = compilePattern(`/${pattern.join('/')}`);
+      if ('fault' in compiled) return false;
+      const source = pattern
+        .map((each) => (each === '**' ? '(?:/[^/]+)*' : each === '*' ? '/[^/]+' : `/${each}`))
+        .join('');
+      const text = segments.map((each) => `/${each}`).join('');
+      return matchPattern(compiled.pattern, segments) === new RegExp(`^${source}$`).test(text);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+t.test('many stars cost no time', async (t) => {
+  const rules = [plainRule('it', `/${Array.from({ length: 20 }, () => '**/a').join('/')}/b`, 'deny')];
+  const start = process.hrtime.bigint();
+  meets(rules, `/${'a/'.repeat(5000)}`);
+  t.ok(process.hrtime.bigint() - start < 1_000_000_000n);
+});
+
+t.test('the first rule that matches wins, and the last one asks for a session', async (t) => {
+  const rules = [
+    plainRule('one', '/a/b', 'public'),
+    plainRule('two', '/*/b', 'deny'),
+    plainRule('three', '/a/**', 'session'),
+    plainRule('four', '/a/c', 'public'),
+  ];
+  t.equal(meets(rules, '/a/b'), 'one');
+  t.equal(meets(rules, '/x/b'), 'two');
+  t.equal(meets(rules, '/a/c'), 'three', 'the order, not how exact a rule is');
+  t.equal(meets(rules, '/'), 'default');
+  t.equal(meets([], '/a'), 'default');
+  t.match(defaultRule, { name: 'default', access: 'session' });
+});
+
+t.test('methods: HEAD matches where GET does, and case counts', async (t) => {
+  const rules = [
+    ruleOfConfig({ name: 'get', path: '/a', methods: ['get'], access: 'public', accept_attested: false }),
+  ];
+  t.equal(meets(rules, '/a', 'GET'), 'get');
+  t.equal(meets(rules, '/a', 'HEAD'), 'get');
+  for (const method of ['POST', 'get', 'Get', 'OPTIONS', 'GETX', ''])
+    t.equal(meets(rules, '/a', method), 'default', method);
+  const head = [{ ...plainRule('head', '/a', 'public'), methods: ['HEAD'] }];
+  t.equal(meets(head, '/a', 'HEAD'), 'head');
+  t.equal(meets(head, '/a', 'GET'), 'default');
+});
+
+t.test('%2F is opaque: it is no separator', async (t) => {
+  const rules = [plainRule('one', '/*', 'public'), plainRule('two', '/a/b', 'public')];
+  t.equal(meets(rules, '/a%2Fb'), 'one');
+  t.equal(meets(rules, '/a/b'), 'two');
+});
+
+t.test('where another reading of %2F or ; meets a stricter rule, nobody passes', async (t) => {
+  const aal2 = { ...plainRule('power', '/admin/**', 'session'), requireAal: 'aal2' as const };
+  const rules = [plainRule('closed', '/secret/**', 'deny'), aal2, plainRule('open', '/*/**', 'public')];
+  const { name } = ambiguousRule;
+  for (const raw of [
+    '/secret;x',
+    '/secret;x=1/y',
+    '/secret%2Fy',
+    '/secret%2fy',
+    '/secret;%2Fy',
+    '/secret%3Bx',
+    '/%73ecret%2Fy',
+    '/admin;/users',
+    '/admin%2Fusers',
+    '/;/admin/users',
+    '/%2Fadmin/users',
+  ]) {
+    t.equal(meets(rules, raw), name, raw);
+  }
+  t.equal(ambiguousRule.access, 'deny');
+  for (const raw of ['/u/r/a;b.txt', '/u/r/a%2Fb', '/u/secret;x', '/x%2Fsecret']) {
+    t.equal(meets(rules, raw), 'open', raw);
+  }
+  t.equal(meets(rules, '/admin/a;b'), 'power', 'the same rule in both readings');
+  t.equal(
+    meets([plainRule('open', '/open/**', 'public')], '/open;x'),
+    'default',
+    'the other way round, the stricter reading holds already',
+  );
+});
+
+t.test('the forge presets deny what would be a second way in', async (t) => {
+  const rules = presetRoutes('forgejo');
+  t.strictSame(presetRoutes('gitea'), rules);
+  for (const preset of ['generic', 'grafana', 'authelia', 'oauth2_proxy', 'constructor'])
+    t.strictSame(presetRoutes(preset), []);
+  const compiled = compileRoutes(rules);
+  const paths = [
+    ...[
+      '/api/internal',
+      '/api/internal/hook/pre-receive/a/b',
+      '/metrics',
+      '/metrics/',
+      '/install',
+      '/user/sign_up',
+    ],
+    ...['/user/forgot_password', '/user/recover_account', '/user/login', '/user/login/x', '/user/two_factor'],
+    ...[
+      '/user/two_factor/scratch',
+      '/user/webauthn',
+      '/user/webauthn/assertion',
+      '/user/oauth2/idp',
+      '/user/oauth2/idp/callback',
+    ],
+    ...[
+      '/user/openid/connect',
+      '/user/link_account',
+      '/user/link_account/x',
+      '/user/link_account_signin',
+      '/user/link_account_signup',
+    ],
+    ...[
+      '//user//login',
+      '/user/%6cogin',
+      '/user/login?redirect_to=/',
+      '/user%2Flogin',
+      '/user/login;x',
+      '/user;x/login',
+    ],
+  ];
+  for (const raw of paths) {
+    const target = canonicalTarget(raw);
+    t.ok(target.ok && compiled('GET', target).access === 'deny', raw);
+    t.ok(target.ok && compiled('POST', target).access === 'deny', `POST ${raw}`);
+  }
+  for (const raw of [
+    '/',
+    '/user/settings',
+    '/user/logout',
+    '/metrics2',
+    '/u/install',
+    '/api/v1/user',
+    '/explore',
+  ]) {
+    t.equal(meets(rules, raw), 'default', raw);
+  }
+  t.strictSame(
+    rules.filter(({ signInInstead }) => signInInstead).map(({ path }) => path),
+    ['/user/login/**'],
+  );
+  t.strictSame(
+    findRouteFaults(rules.map((rule) => route({ name: rule.name, path: rule.path, access: rule.access }))),
+    [],
+  );
+});
+
+t.test('property: no spelling of a denied path is let in', async () => {
+  const compiled = compileRoutes(presetRoutes('forgejo'));
+  fc.assert(
+    fc.property(fc.infiniteStream(fc.nat({ max: 5 })), (dice) => {
+      const roll = () => dice.next().value ?? 0;
+      const raw = Array.from('/user/login', (character) => {
+        const code = character.charCodeAt(0).toString(16);
+        if (character === '/') return ['/', '//', '///', '/', ';a/', '/'][roll()] ?? '/';
+        return [character, `%${code}`, `%${code.toUpperCase()}`][roll()] ?? character;
+      });
+      const target = canonicalTarget(`/${raw.join('')}`);
+      return !target.ok || compiled('GET', target).access === 'deny';
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+/** A configured route with the defaults of the schema. */
+function route(more: Partial<RouteSettings> = {}): RouteSettings {
+  return { name: 'one', path: '/a', access: 'session', accept_attested: false, ...more };
+}
+
+t.test('a configured route becomes a rule', async (t) => {
+  const full = route({
+    methods: ['post', 'PUT'],
+    require_aal: 'aal2',
+    max_auth_age: 900_500,
+    accept_attested: true,
+    groups: ['g'],
+    emails: ['e'],
+    source: 'entra',
+  });
+  t.strictSame(ruleOfConfig(full), {
+    name: 'one',
+    path: '/a',
+    methods: ['POST', 'PUT'],
+    access: 'session',
+    requireAal: 'aal2',
+    maxAuthAgeSeconds: 900,
+    acceptAttested: true,
+    sources: ['entra'],
+    groups: ['g'],
+    emails: ['e'],
+    signInInstead: false,
+  });
+  t.strictSame(ruleOfConfig(route()), plainRule('one', '/a', 'session'));
+  t.strictSame(ruleOfConfig(route({ sources: ['a', 'b'] })).sources, ['a', 'b']);
+  t.strictSame(ruleOfConfig(route({ sources: ['a', 'b'], source: 'b' })).sources, ['b']);
+  t.strictSame(ruleOfConfig(route({ sources: ['a'], source: 'b' })).sources, [], 'which nobody satisfies');
+});
+
+t.test('faults of routes are told together, each with its place', async (t) => {
+  const faults = findRouteFaults(
+    [
+      route(),
+      route({ path: '/a*' }),
+      route({ name: 'default' }),
+      route({ name: 'forge-login' }),
+      route({ name: 'three', methods: [] }),
+      route({ name: 'four', access: 'public', require_aal: 'aal2', groups: ['g'] }),
+    ],
+    presetRoutes('forgejo'),
+  );
+  t.strictSame(
+    faults.map(({ index, path }) => [index, ...path]),
+    [
+      [1, 'path'],
+      [1, 'name'],
+      [2, 'name'],
+      [3, 'name'],
+      [4, 'methods'],
+      [5, 'require_aal'],
+      [5, 'groups'],
+    ],
+  );
+  for (const { message, cure } of faults) t.match(message + cure, /\S/);
+});
+
+t.test('a rule with a faulty pattern is never compiled into one that lets people in', async (t) => {
+  t.throws(() => compileRoutes([plainRule('one', '/a*', 'deny')]), TypeError);
+});
