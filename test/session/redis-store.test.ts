@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -194,6 +194,42 @@ t.test('a read-only replica is unavailable for writing until it is none any more
   await withAdmin(server, (redis) => redis.replicaof('NO', 'ONE'));
   await store.put('a', Buffer.of(1), 1000);
   t.same((await store.get('a'))?.sealed, Buffer.of(1));
+});
+
+t.test('after a failover the new primary is found, though the old connection still stands', async (t) => {
+  const [former, next] = await Promise.all([startRedis(), startRedis()]);
+  let target = former.port;
+  const address = createServer((socket) => {
+    const upstream = connect(target, '127.0.0.1');
+    socket.pipe(upstream).pipe(socket);
+    for (const end of [socket, upstream]) end.on('error', () => (socket.destroy(), upstream.destroy()));
+  });
+  await new Promise<void>((resolve) => void address.listen(0, '127.0.0.1', resolve));
+  const { port } = address.address() as AddressInfo;
+  const { store } = open({ url: `redis://127.0.0.1:${port}` });
+  const closeAddress = (): Promise<unknown> => new Promise((resolve) => address.close(resolve));
+  t.teardown(() => Promise.all([store.close(), former.stop(), next.stop(), closeAddress()]));
+  await store.put('a', Buffer.of(1), 60_000);
+  await withAdmin(former, (redis) => redis.replicaof('127.0.0.1', next.port));
+  target = next.port;
+  const putAgain = (): Promise<boolean> =>
+    store.put('b', Buffer.of(2), 60_000).then(
+      () => true,
+      () => false,
+    );
+  t.equal(await putAgain(), false);
+  await until(putAgain);
+  t.same(await withAdmin(next, (redis) => redis.keys('*')), ['sp:b']);
+});
+
+t.test('a database that the server does not have is no database, never another one', async (t) => {
+  const server = await startRedis();
+  const { store } = open({ url: `${server.url}/999` });
+  t.teardown(() => Promise.all([store.close(), server.stop()]));
+  const failure = await failureOf(store.put('a', Buffer.of(1), 1000));
+  t.equal(failure.code, 'store_unavailable');
+  t.match(failure.detail, /^ERR/);
+  t.same(await server.dump(), []);
 });
 
 t.test('a wrong or missing password counts as down', async (t) => {

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { silentMeter } from '../../src/kernel/meter.ts';
 import { randomToken, systemRandomness } from '../../src/kernel/randomness.ts';
@@ -215,6 +216,41 @@ t.test('near the absolute limit memory still serves, and nothing is written for 
     t.ok(sessions.peek(cookieValue));
   }
   t.notOk(calls.includes('touch'));
+});
+
+t.test('a slow store does not make the last hours before the absolute limit look too short', async (t) => {
+  const { deps, kept, calls, clock } = build({ cacheMs: 0 });
+  const get: Store['get'] = async (key) => {
+    clock.advance(500);
+    return kept.get(key);
+  };
+  const sessions = createSessions({ ...deps, store: { ...deps.store, get } });
+  const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
+  for (let hour = 0; hour < 20; hour += 1) {
+    clock.advance(hourMs);
+    await sessions.open(cookieValue);
+  }
+  calls.length = 0;
+  for (let minute = 0; minute < 60; minute += 1) {
+    clock.advance(minuteMs);
+    t.ok(await sessions.open(cookieValue));
+  }
+  t.same(calls, [], 'nothing is written any more');
+});
+
+t.test('a session that ends between being found and being lengthened does not stay in memory', async (t) => {
+  const { deps, kept, clock } = build({ cacheMs: hourMs });
+  const touch: Store['touch'] = async (key, ttlMs) => {
+    await kept.delete(key);
+    return kept.touch(key, ttlMs);
+  };
+  const sessions = createSessions({ ...deps, store: { ...deps.store, touch } });
+  const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
+  clock.advance(2 * minuteMs);
+  await sessions.open(cookieValue);
+  await setImmediate();
+  t.equal(sessions.peek(cookieValue), undefined);
+  t.equal(await sessions.open(cookieValue), undefined);
 });
 
 t.test('an idle session lives for the idle limit and at most a minute longer', async (t) => {
