@@ -83,16 +83,16 @@ t.test('each endpoint is bounded in time, and counted as a timeout', async (t) =
     ['jwks', 'jwks'],
     ['userinfo', 'userinfo'],
   ];
-  for (const [endpoint, label] of rows) {
+  const faults = rows.map(async ([endpoint, label]) => {
     const op = await startOp({ clients: [opClient], alg: 'ES256' });
+    t.teardown(() => op.stop());
     op.fault = (at) => (at === endpoint ? { kind: 'hang' } : undefined);
-    const { provider, idpRequests } = rig(t, sourceFor(op.issuer, { claims_source: 'userinfo' }), {
-      limits: { timeoutMs: 1000 },
-    });
+    const source = sourceFor(op.issuer, { claims_source: 'userinfo' });
+    const { provider, idpRequests } = rig(t, source, { limits: { timeoutMs: 2000 } });
     t.equal(await faultOf(() => signIn(provider)), 'idp_unavailable timeout', endpoint);
     t.equal(idpRequests.at(-1), `${label} timeout`);
-    await op.stop();
-  }
+  });
+  await Promise.all(faults);
 });
 
 t.test('an answer that drips is cut off when the time is over', async (t) => {

@@ -8,6 +8,7 @@ const client = {
   client_id: 'app',
   client_secret: 'app-secret-app-secret-app-secret',
   redirect_uris: [redirectUri],
+  post_logout_redirect_uris: ['http://127.0.0.1:9/bye'],
 };
 const verifier = 'v'.repeat(64);
 const challenge = createHash('sha256').update(verifier).digest('base64url');
@@ -116,4 +117,71 @@ t.test("the user agent's jar refuses what a browser refuses and keeps loopback s
   t.equal(agent.cookie('http://127.0.0.1:2/p/q', 'b'), undefined);
   agent.setCookie('http://127.0.0.1:1/', 'b=; Path=/p; Max-Age=0');
   t.same(agent.cookies('http://127.0.0.1:1/p'), []);
+});
+
+t.test('the test OP asks before it signs out, and sends the browser back', async (t) => {
+  const op = await startOp({ clients: [client], alg: 'ES256', sso: true });
+  t.teardown(() => op.stop());
+  const agent = new UserAgent();
+  const callback = await signIn(op, agent);
+  const tokens = await redeem(op, callback.searchParams.get('code') ?? '');
+  const query = new URLSearchParams({
+    id_token_hint: tokens['id_token'] ?? '',
+    post_logout_redirect_uri: 'http://127.0.0.1:9/bye',
+    state: 's2',
+  }).toString();
+  const page = await agent.request('GET', `${op.issuer}/session/end?${query}`, { navigate: true });
+  t.equal(page.status, 200);
+  const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.body)?.[1] ?? '';
+  const { last } = await agent.follow(`${op.issuer}/session/end/confirm`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({ xsrf, logout: 'yes' }).toString(),
+    until: (url) => url.startsWith('http://127.0.0.1:9/'),
+  });
+  t.equal(last.location, 'http://127.0.0.1:9/bye?state=s2');
+});
+
+t.test('with single sign-on the test OP signs the same user in silently', async (t) => {
+  const op = await startOp({ clients: [client], alg: 'ES256', sso: true });
+  t.teardown(() => op.stop());
+  const agent = new UserAgent();
+  await signIn(op, agent);
+  const interactions = op.count('resume');
+  op.nextLogin = { sub: 'bob' };
+  const callback = await signIn(op, agent);
+  t.equal(op.count('resume'), interactions);
+  const tokens = await redeem(op, callback.searchParams.get('code') ?? '');
+  t.equal(claimsOf(tokens['id_token'])['sub'], 'alice');
+});
+
+t.test('an essential acr that the login lacks is refused, where the test OP is told to insist', async (t) => {
+  const op = await startOp({ clients: [client], alg: 'ES256', essentialAcr: 'refuse' });
+  t.teardown(() => op.stop());
+  const claims = JSON.stringify({ id_token: { acr: { essential: true, values: ['gold'] } } });
+  op.nextLogin = { sub: 'alice', acr: 'silver' };
+  t.equal(
+    (await signIn(op, new UserAgent(), { claims })).searchParams.get('error'),
+    'unmet_authentication_requirements',
+  );
+  op.nextLogin = { sub: 'alice', acr: 'gold' };
+  t.ok((await signIn(op, new UserAgent(), { claims })).searchParams.get('code'));
+});
+
+t.test('the user agent tells the server what a browser tells it about a navigation', async (t) => {
+  const op = await startOp({ clients: [client], alg: 'ES256' });
+  t.teardown(() => op.stop());
+  const agent = new UserAgent();
+  const rows = [
+    [{ navigate: true }, 'none'],
+    [{ navigate: true, from: `${op.issuer}/x` }, 'same-origin'],
+    [{ navigate: true, from: 'http://127.0.0.1:9/' }, 'cross-site'],
+    [{}, undefined],
+  ] as const;
+  for (const [options, site] of rows) {
+    await agent.request('GET', `${op.issuer}/jwks`, options);
+    const { headers } = op.requests.at(-1)!;
+    t.equal(headers['sec-fetch-site'], site);
+    t.equal(headers['sec-fetch-mode'], site === undefined ? undefined : 'navigate');
+  }
 });
