@@ -7,10 +7,8 @@ import { createRenderer } from './endpoints/render.ts';
 import { buildGeneration, routeRules } from './generation-builder.ts';
 import type { Generation } from './generation.ts';
 import { createAssertionSigner } from './identity/assertion.ts';
-import { deferSigner } from './identity/deferred-signer.ts';
 import { createIdentityHeaders } from './identity/headers.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
-import { isFault } from './kernel/error.ts';
 import { systemRandomness, type Randomness } from './kernel/randomness.ts';
 import { createHealth, type Dependency } from './operations/health.ts';
 import { openLineWriter, streamLineWriter, type LineWriter } from './operations/line-writer.ts';
@@ -103,20 +101,13 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       maxCached: maxCachedSessions,
     });
 
-    const signer = deferSigner(() =>
-      createAssertionSigner({
-        keyFile: config.session.assertion_key_file,
-        store,
-        sealing,
-        audience: config.session.assertion_audience ?? config.upstream.url,
-        randomness,
-      }),
-    );
-    await signer.prepare().catch((error: unknown) => {
-      if (!isFault(error, 'store_unavailable')) throw error;
-      logWarning('the session store is down; the assertion key will be read when it is back', {});
+    const signer = await createAssertionSigner({
+      keyFile: config.session.assertion_key_file,
+      store,
+      sealing,
+      audience: config.session.assertion_audience ?? config.upstream.url,
+      randomness,
     });
-
     const generation = buildGeneration(config, {
       providerOf: (source, policy) => {
         const provider = createProvider(source, policy, { clock, randomness, meter, logWarning });
