@@ -1,9 +1,10 @@
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { ErrorCode } from 'yaml';
-import { formatPath } from './faults.ts';
+import { formatPath, quote } from './faults.ts';
 import type { Fault, Finding, KeyPath } from './faults.ts';
 import type { Environment } from './interpolation.ts';
 import { TreeReader } from './tree-reader.ts';
+import type { Template } from './tree-reader.ts';
 
 const maxTextLength = 1024 * 1024;
 
@@ -13,8 +14,8 @@ export interface ConfigDocument {
   readonly value: unknown;
   /** Values that could not be filled in: whatever else is said about them would be noise. */
   readonly unfilled: readonly KeyPath[];
-  /** The values that came from the environment, with what stands in the file. */
-  readonly templates: readonly { readonly path: KeyPath; readonly template: string }[];
+  /** The values that came from the environment. */
+  readonly templates: readonly Template[];
   /** Gives a finding its place: the key of what should not be there, else the value, else the nearest key above. */
   locate(finding: Finding): Fault;
 }
@@ -102,7 +103,8 @@ export function readDocument(
   const value = reader.read(parsed.contents);
   if (reader.exhausted) return refuseWhole('the file nests too deeply, or its aliases expand to too much');
   const place = ({ code, path, message, cure }: Finding, offset: number): Fault => {
-    return { code, ...placeAt(offset), path: formatPath(path), message, cure };
+    const shown = concealEnvironment(message, reader.templates);
+    return { code, ...placeAt(offset), path: formatPath(path), message: shown, cure };
   };
   const document: ConfigDocument = {
     value,
@@ -111,4 +113,13 @@ export function readDocument(
     locate: (finding) => place(finding, reader.offsetOf(finding.path, finding.code === 'unknown_key')),
   };
   return { document, faults: reader.findings.map(({ finding, offset }) => place(finding, offset)) };
+}
+
+/** A quoted value that came from the environment appears as it is written in the file: there, secrets pass through any key. */
+function concealEnvironment(message: string, templates: readonly Template[]): string {
+  return templates.reduce((shown, { template, text }) => {
+    if (text === '') return shown;
+    const instead = quote(template);
+    return shown.split(quote(text)).join(instead).split(JSON.stringify(text)).join(instead);
+  }, message);
 }

@@ -4,6 +4,7 @@ import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
 import type { Config, RouteConfig } from './schema.ts';
+import { tokenPattern } from './server-checks.ts';
 
 /** `routes`. */
 export function checkRoutes(judge: Judge, config: Config): void {
@@ -11,6 +12,7 @@ export function checkRoutes(judge: Judge, config: Config): void {
   for (const [index, route] of config.routes.entries()) {
     const path: KeyPath = ['routes', index];
     checkReach(judge, path, route, config.server.path_prefix);
+    checkMethods(judge, path, route);
     checkNarrowing(judge, path, route);
     checkSourcesOf(judge, path, route, config);
   }
@@ -34,6 +36,20 @@ function checkByPolicy(judge: Judge, { routes, upstream }: Config): void {
 function checkReach(judge: Judge, path: KeyPath, route: RouteConfig, prefix: string): void {
   if (route.path === prefix || route.path.startsWith(`${prefix}/`)) {
     judge.warn([...path, 'path'], `never matches: everything under ${prefix} is Sallyport's own`);
+  }
+}
+
+/** Methods are case-sensitive tokens (RFC 9110 section 9.1), and nobody means one in small letters. */
+function checkMethods(judge: Judge, path: KeyPath, { methods }: RouteConfig): void {
+  for (const [index, method] of (methods ?? []).entries()) {
+    const upper = method.toUpperCase();
+    if (tokenPattern.test(method) && method === upper) continue;
+    const cure = tokenPattern.test(upper) ? `write ${upper}` : undefined;
+    judge.refuse(
+      [...path, 'methods', index],
+      `expected an HTTP method in capitals, found ${quote(method)}`,
+      cure,
+    );
   }
 }
 

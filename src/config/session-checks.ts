@@ -19,7 +19,7 @@ export function checkSession(judge: Judge, { session }: Config): void {
     if (session[key] < 1000)
       judge.refuse(['session', key], 'expected 1s or more: nobody could stay signed in');
   }
-  if (session.idle_timeout > session.absolute_timeout) {
+  if (session.idle_timeout > session.absolute_timeout && session.absolute_timeout >= 1000) {
     judge.refuseTogether(
       ['session', 'idle_timeout'],
       [['session', 'absolute_timeout']],

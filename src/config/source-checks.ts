@@ -70,7 +70,7 @@ export function checkSources(judge: Judge, { sources }: Config): void {
 function checkSource(judge: Judge, path: KeyPath, source: SourceConfig): void {
   checkIssuer(judge, [...path, 'issuer'], source.issuer);
   checkClientAuthentication(judge, path, source);
-  if (!source.scopes.includes('openid')) {
+  if (!source.scopes.some((scope) => scope.split(' ').includes('openid'))) {
     judge.refuse(
       [...path, 'scopes'],
       'expected openid among the scopes: without it there is no ID token',

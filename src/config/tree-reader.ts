@@ -13,11 +13,20 @@ interface Place {
   readonly value: number | undefined;
 }
 
+/** A value that came from the environment. */
+export interface Template {
+  readonly path: KeyPath;
+  /** What stands in the file. */
+  readonly template: string;
+  /** What was filled in: it may be a secret, wherever it stands. */
+  readonly text: string;
+}
+
 /** Turns a YAML tree into plain values, fills in the environment and remembers where everything stands. */
 export class TreeReader {
   readonly findings: { readonly finding: Finding; readonly offset: number }[] = [];
   readonly unfilled: KeyPath[] = [];
-  readonly templates: { path: KeyPath; template: string }[] = [];
+  readonly templates: Template[] = [];
   /** Set once the tree is too large or too deep: then the value is worth nothing. */
   exhausted = false;
   readonly #places = new Map<string, Place>();
@@ -124,7 +133,7 @@ export class TreeReader {
       this.#note({ code: 'variable', path, message, cure }, this.offsetOf(path, false));
       return undefined;
     }
-    if (filled.fromEnvironment) this.templates.push({ path, template });
+    if (filled.fromEnvironment) this.templates.push({ path, template, text: filled.text });
     return filled.text;
   }
 

@@ -16,39 +16,32 @@ export class Workshop {
     return path;
   }
 
-  /** Everything that the examples name below /run and /etc, here. */
+  /** Keys, certificates and a logo, where the examples name them below /run and /etc. */
   furnish(): void {
-    for (const name of [
-      'sallyport',
-      'sallyport-old',
-      'entra',
-      'okta',
-      'google',
-      'auth0',
-      'keycloak',
-      'authentik',
-    ]) {
-      this.write(`run/secrets/${name}`, `the-secret-of-${name}-which-is-long-enough\n`);
-    }
-    for (const name of ['authelia', 'zitadel', 'ping', 'redis']) {
-      this.write(`run/secrets/${name}`, `the-secret-of-${name}-which-is-long-enough\n`);
-    }
     const certificate = readFixture('tls.crt');
     const key = readFixture('tls.key');
     this.write('run/tls/tls.crt', certificate);
     this.write('run/tls/ca.crt', certificate);
     this.write('run/tls/tls.key', key);
     this.write('run/secrets/login-gov.pem', key);
+    this.#provideSecret('redis');
+    this.#provideSecret('entra');
     this.write('etc/sallyport/logo.svg', '<svg xmlns="http://www.w3.org/2000/svg"/>');
   }
 
-  /** Loads a text whose files below /run and /etc are looked for in this directory. */
+  /** Loads a text whose files below /run and /etc are looked for in this directory; its secret files are made. */
   async load(text: string, env: Environment = {}): Promise<LoadedConfig> {
+    for (const [, name = ''] of text.matchAll(/\/run\/secrets\/([\w-]+)(?![\w.-])/g))
+      this.#provideSecret(name);
     const here = text.replace(
       /(?<=[\s"'[])\/(run\/(?:secrets|tls)|etc\/sallyport)\//g,
       `${this.directory}/$1/`,
     );
     return loadConfig(this.write('sallyport.yaml', here), env);
+  }
+
+  #provideSecret(name: string): void {
+    this.write(`run/secrets/${name}`, `the-secret-of-${name}-which-is-long-enough\n`);
   }
 
   clear(): void {

@@ -1,0 +1,110 @@
+import t from 'tap';
+import { wholeDefinition } from '../../src/config/definition.ts';
+import type { Definition } from '../../src/config/definition.ts';
+import { readDocument } from '../../src/config/document.ts';
+import { faultsOf, readFixture, soundFile, Workshop } from './workshop.ts';
+
+const workshop = new Workshop();
+workshop.furnish();
+t.teardown(() => workshop.clear());
+
+const whole = readFixture('whole.yaml');
+const env = { ENTRA_SECRET: 'a-client-secret' };
+const mark = / # not built; else (.*)$/;
+
+/** The whole file with every key that is not built left at its default. */
+const built = whole
+  .split('\n')
+  .flatMap((line) => {
+    const fallback = mark.exec(line)?.[1];
+    if (fallback === undefined) return [line];
+    return fallback === '–' ? [] : [line.replace(/: .*/, `: ${fallback}`)];
+  })
+  .join('\n');
+
+const unbuilt = [
+  'server.workers',
+  'operations.control_socket',
+  'upstream.bound_cookies',
+  'upstream.username.bind',
+  'session.redis.sentinel',
+  'session.redis.cluster',
+  'routes[0].credential_headers',
+  'routes[1].access',
+  'routes[2].access',
+  'routes[3].access',
+  'bearer.audiences',
+  'bearer.typ',
+  'operators',
+  'canary',
+  'change.actor',
+  'change.ref',
+];
+
+t.test(
+  'the whole file of the specification, filled in, is refused for what is not in this version, and for nothing else',
+  async (t) => {
+    const loaded = await workshop.load(whole, env);
+    t.equal(loaded.ok, false);
+    if (loaded.ok) return;
+    t.same(
+      loaded.faults.map(({ path }) => path),
+      unbuilt,
+    );
+    const lines = whole.split('\n');
+    for (const fault of loaded.faults) {
+      t.equal(fault.code, 'not_in_this_version', fault.path);
+      t.match(fault.message, /^not in this version: /, fault.path);
+      if (fault.path !== 'operators')
+        t.match(lines[fault.line - 1], mark, `${fault.path} is found in its line`);
+    }
+  },
+);
+
+t.test('with those keys at their defaults, it loads', async (t) => {
+  const loaded = await workshop.load(built, env);
+  t.equal(loaded.ok ? '' : loaded.report, '');
+});
+
+t.test('a key that is not built passes with its default, written out', async (t) => {
+  const text = soundFile
+    .replace('\nupstream:', '\n  workers: 1\nupstream:')
+    .replace('3000\n', '3000\n  username: { bind: true }\n');
+  t.same(
+    faultsOf(
+      `${text}bearer: { audiences: [], typ: [at+jwt] }\noperators: []\ncanary: operators\nchange: {}\nroutes: [{ name: a, path: /a, access: public }]\n`,
+    ),
+    [],
+  );
+});
+
+t.test('the fixture holds every key of the definition', async (t) => {
+  // Twins of keys that stand there: both together would be a fault of their own.
+  const twins = ['session.secrets', 'session.redis.password'];
+  const value = readDocument(whole, 'whole.yaml', env).document?.value;
+  const visit = (definition: Definition, key: string, values: readonly unknown[]): void => {
+    if (twins.includes(key)) return;
+    t.ok(values.length > 0, key);
+    for (const [name, inner] of Object.entries(definition.properties ?? {})) {
+      const below = values.flatMap((each) =>
+        typeof each === 'object' && each !== null && name in each
+          ? [(each as Record<string, unknown>)[name]]
+          : [],
+      );
+      visit(inner, key === '' ? name : `${key}.${name}`, below);
+    }
+    if (definition.items?.properties !== undefined) visit(definition.items, `${key}[]`, values.flat());
+  };
+  visit(wholeDefinition(), '', [value]);
+});
+
+t.test('the twins load as well', async (t) => {
+  const twins = built
+    .replace(/secret_files: .*/, 'secrets: ["${A}", "${B}"]')
+    .replace(/password_file: .*/, 'password: "${C}"');
+  const loaded = await workshop.load(twins, { ...env, A: 'a'.repeat(32), B: 'b'.repeat(44), C: 'c' });
+  t.equal(loaded.ok ? '' : loaded.report, '');
+  if (!loaded.ok) return;
+  t.equal(loaded.config.session.redis?.password?.reveal(), 'c');
+  t.equal(loaded.config.session.secrets?.[1]?.reveal(), 'b'.repeat(44));
+});
