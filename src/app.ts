@@ -23,7 +23,7 @@ import { createStore } from './session/store.ts';
 import type { Store } from './session/types.ts';
 
 /** How many opened sessions one process keeps in memory; the least recently used go first. */
-const maxCachedSessions = 100_000;
+const maxCachedSessions = 50_000;
 
 /** Where a running Sallyport takes its world from, other than the machine's own. */
 export interface AppOptions {
