@@ -50,25 +50,9 @@ export function addEndpoint(
     code: 'method_not_allowed',
     headers: { allow: allowed.join(', ') },
   };
-  refuseAlways(
-    scope,
-    deps,
-    path,
-    otherMethods.filter((method) => !allowed.includes(method)),
-    refusal,
-  );
-}
-
-/** Answers these methods of a path with one refusal, before any body is read or parsed. */
-export function refuseAlways(
-  scope: FastifyInstance,
-  deps: Pick<EndpointDeps, 'clock'>,
-  path: string,
-  methods: readonly string[],
-  refusal: Refusal,
-): void {
+  // In onRequest: before any body is read or parsed.
   scope.route({
-    method: [...methods],
+    method: otherMethods.filter((method) => !allowed.includes(method)),
     url: path,
     exposeHeadRoute: false,
     onRequest: (request, reply) => sendRefusal(deps, request, reply, refusal),

@@ -31,7 +31,7 @@ const assuranceCodes: ReadonlySet<string> = new Set([
   'attested_not_accepted',
   'auth_too_old',
   'auth_time_missing',
-  'insufficient_user_authentication',
+  'auth_time_in_future',
 ]);
 
 /** A refusal as a page. */

@@ -1,6 +1,7 @@
 import formbody from '@fastify/formbody';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
+import type { Refusal } from '../kernel/refusal.ts';
 import { createSignInFlow } from '../signin/flow.ts';
 import { addCallback } from './callback.ts';
 import { sendRefusal, type EndpointDeps, type EndpointTools } from './endpoint.ts';
@@ -26,7 +27,10 @@ export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDe
     limit: createLimit(scope, deps.meter),
   };
   scope.setErrorHandler((error, request, reply) => {
-    const refusal = refusalOfError(error);
+    const found = refusalOfError(error);
+    // One endpoint alone reads bodies; what goes nowhere is not found, whatever is the matter with its body.
+    const readsBody = request.routeOptions.url?.endsWith('/signout') === true;
+    const refusal: Refusal = found.status < 500 && !readsBody ? { status: 404, code: 'not_found' } : found;
     if (refusal.status >= 500) deps.logFault(error, request.facts);
     return sendRefusal(deps, request, reply, refusal);
   });

@@ -112,7 +112,7 @@ export function mfaPage(
       ${page.reasonText !== undefined && html`<p>${bounded(page.reasonText, 300)}</p>`}
       ${quotation(page.idpSaid)}
       <h2>${texts.mfa.doTitle}</h2>
-      <ol class="steps">
+      <ul class="ways">
         <li>${setup}</li>
         <li>
           <a class="button" href="${page.tryAgainUrl}">${texts.mfa.again}</a>
@@ -122,7 +122,7 @@ export function mfaPage(
           <a class="button" href="${page.otherAccountUrl}">${texts.mfa.other}</a>
           <p>${texts.mfa.otherHint}</p>
         </li>
-      </ol>
+      </ul>
       ${detailList(page.details)}`,
   });
 }

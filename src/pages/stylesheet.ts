@@ -69,15 +69,9 @@ ul, ol { list-style: none; margin: 1.25rem 0 0; padding: 0; }
 }
 .field .button { flex: 0 1 auto; }
 .notice { background: var(--warn-ground); border-inline-start: 3px solid var(--warn-line); border-radius: 4px; padding: .6rem .8rem; margin: 0 0 .75rem; }
-.steps { margin-top: 0; counter-reset: step; display: grid; gap: 1.1rem; }
-.steps > li { counter-increment: step; display: grid; grid-template-columns: 1.75rem 1fr; column-gap: .8rem; align-items: start; }
-.steps > li::before {
-  content: counter(step); grid-row: 1 / span 2; width: 1.75rem; height: 1.75rem; margin-top: .5rem; border-radius: 50%;
-  display: grid; place-items: center; background: var(--wash); border: 1px solid var(--line); font-size: .85rem; font-weight: 600;
-}
-.steps .button { justify-self: start; }
-.steps p { grid-column: 2; margin: .35rem 0 0; color: var(--soft); font-size: .925rem; }
-.steps p:nth-child(1) { margin-top: .5rem; }
+.ways { margin-top: 0; display: grid; gap: 1.1rem; }
+.ways p { margin: .35rem 0 0; color: var(--soft); font-size: .925rem; }
+.ways p:first-child { margin-top: 0; color: inherit; font-size: inherit; }
 figure { margin: 0 0 1rem; }
 figcaption { color: var(--soft); font-size: .925rem; }
 blockquote { margin: .35rem 0 0; padding: .6rem .9rem; background: var(--wash); border-inline-start: 3px solid var(--line); border-radius: 4px; }
@@ -91,7 +85,7 @@ dl div:first-child { border-top: 0; }
 dt { color: var(--soft); }
 dd { margin: 0; font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; }
 @media (max-width: 26rem) {
-  .actions .button, .field .button, .steps .button { width: 100%; }
+  .actions .button, .field .button, .ways .button { width: 100%; }
   .actions li, .field .button { flex: 1 1 100%; }
   dl div { grid-template-columns: 1fr; }
 }

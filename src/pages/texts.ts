@@ -2,7 +2,7 @@
 export const texts = {
   support: 'Get help',
   /** Where the source is not known (any more). */
-  anySource: 'your identity provider',
+  anySource: 'your sign-in service',
   sourceDown: (name: string): string =>
     `${name} cannot be reached right now, so signing in is not possible. Those who are signed in already are not affected. Try again shortly.`,
   newTab: '(opens in a new tab)',
@@ -32,7 +32,7 @@ export const texts = {
     againHint: 'Signs you in afresh and asks for the second factor.',
     other: 'Sign in with another account',
     otherHint: 'If another account of yours has a second factor.',
-    idpSaid: 'The identity provider said:',
+    idpSaid: 'Your sign-in service said:',
   },
   signOut: {
     title: 'Sign out',
@@ -45,7 +45,7 @@ export const texts = {
     body: 'Your session here has ended. On a shared computer, also close the browser.',
     again: 'Sign in again',
   },
-  idpSaid: 'The identity provider said:',
+  idpSaid: 'Your sign-in service said:',
   actions: {
     again: 'Try signing in again',
     signIn: 'Sign in',
@@ -94,22 +94,21 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
   },
   attempt_of_another_source: {
     title: 'The answer came from the wrong place',
-    message:
-      'The sign-in was started with another identity provider than the one that answered. Start again.',
+    message: 'The sign-in was started with another service than the one that answered. Start again.',
   },
   state_invalid: { title: 'This sign-in cannot be continued', message: 'Start again.' },
   // What the identity provider did
   idp_refused: {
     title: 'The sign-in was not completed',
-    message: 'The identity provider did not complete the sign-in.',
+    message: 'Your sign-in service did not complete the sign-in.',
   },
   idp_unavailable: {
-    title: 'The identity provider cannot be reached',
+    title: 'Your sign-in service cannot be reached',
     message:
       'Signing in is not possible at the moment. Those who are signed in already are not affected. Try again shortly.',
   },
   token_invalid: {
-    title: "The identity provider's answer could not be verified",
+    title: "Your sign-in service's answer could not be verified",
     message:
       'For your safety the sign-in was stopped. Try again; if it happens again, tell your administrator.',
   },
@@ -121,7 +120,7 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
   email_unverified: {
     title: 'Your email address is not verified',
     message:
-      'The identity provider did not confirm that your email address is yours. Verify it there, then try again.',
+      'Your sign-in service did not confirm that your email address is yours. Verify it there, then try again.',
   },
   group_not_allowed: {
     title: 'This account has no access',
@@ -130,11 +129,11 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
   groups_unavailable: {
     title: 'Your groups could not be read',
     message:
-      'The identity provider did not send the groups of this account, so access could not be decided. Tell your administrator.',
+      'Your sign-in service did not send the groups of this account, so access could not be decided. Tell your administrator.',
   },
   username_invalid: {
     title: 'No user name can be made from this account',
-    message: 'The identity provider sent no name that can be used here. Tell your administrator.',
+    message: 'Your sign-in service sent no name that can be used here. Tell your administrator.',
   },
   username_reserved: {
     title: 'This user name is reserved',
@@ -187,7 +186,7 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
   },
   source_unknown: {
     title: 'There is no such sign-in',
-    message: 'The identity provider named in this address is not set up here.',
+    message: 'The sign-in service named in this address is not set up here.',
   },
   not_found: { title: 'There is nothing here', message: 'This address does not exist. Check the spelling.' },
   method_not_allowed: {

@@ -80,7 +80,8 @@ export function createRecorder(
       meter.signIn(sourceId, 'rejected');
     },
     failed(reason, fields, user) {
-      write('signin.failed', user, { reason, ...fields });
+      const hint = hintFor(reason, source.policy.preset);
+      write('signin.failed', user, { reason, ...fields, ...(hint === '' ? {} : { hint }) });
       meter.signIn(sourceId, 'failed');
     },
     verdict({ verdict, outcome }) {
