@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { t } from 'tap';
 import { findMissing, findProgram, installCommand, type Program, programs } from './programs.ts';
 
 /*
@@ -19,6 +20,15 @@ if (missing.length > 0) {
     process.stderr.write(`The tests need ${named}. Install as root: ${installCommand(still)}\n`);
     process.exitCode = 1;
   }
+}
+
+/*
+ * A fresh install of tap has its default plugins, one of which compiles TypeScript in a way that ours does not bear. The
+ * runner notices and builds itself anew, but goes on with the old plugin's loader: the first run would fail.
+ */
+if (t.pluginSignature.includes('@tapjs/typescript')) {
+  const built = spawnSync('npx', ['--no-install', 'tap', 'build'], { stdio: ['ignore', 2, 2] });
+  if (built.status !== 0) process.exitCode = 1;
 }
 
 function install(wanted: readonly Program[]): void {
