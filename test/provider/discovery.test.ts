@@ -11,11 +11,12 @@ t.test('an IdP that is down at the start is retried in the background until it i
   const op = await startOp({ clients: [opClient], alg: 'ES256' });
   t.teardown(() => op.stop());
   await op.stop();
-  const { provider, warnings } = rig(t, sourceFor(op.issuer), quick);
+  const { provider, warnings, idpRequests } = rig(t, sourceFor(op.issuer), quick);
   t.equal(provider.status().available, false);
   await provider.start();
   t.match(provider.status(), { available: false, cause: /ECONNREFUSED/ });
   t.equal(await faultOf(provider.authorizationUrl(authorizationRequest())), 'idp_unavailable connection');
+  await until(() => idpRequests.length >= 4);
   t.equal(warnings.length, 1, 'one warning an outage, not one a retry');
   await op.restart();
   await until(() => provider.status().available);

@@ -82,6 +82,29 @@ t.test('an https issuer’s endpoint over plain http is refused, on this machine
   }
 });
 
+t.test('an issuer on this machine may use plain http here, and nowhere else', async (t) => {
+  const { createIdpFetch } = await import('../../src/provider/idp-fetch.ts');
+  const { silentMeter } = await import('../../src/kernel/meter.ts');
+  const idpFetch = createIdpFetch(sourceFor('http://127.0.0.1:1'), silentMeter);
+  t.teardown(() => idpFetch.close());
+  for (const host of ['127.0.0.1', 'localhost', '[::1]', '127.1.2.3']) {
+    t.equal(await faultOf(idpFetch.fetch('token', `http://${host}:1/`)), 'idp_unavailable connection', host);
+  }
+  for (const host of [
+    'idp.example.com',
+    '127.0.0.1.example.com',
+    'localhost.example.com',
+    '10.0.0.1',
+    '0.0.0.0',
+  ]) {
+    t.equal(
+      await faultOf(idpFetch.fetch('token', `http://${host}:1/`)),
+      'idp_unavailable insecure_url',
+      host,
+    );
+  }
+});
+
 t.test('with an outbound proxy every request goes through it, the name unresolved', async (t) => {
   const idp = await startTlsIdp(t, 'idp.example.com');
   const asked: string[] = [];
