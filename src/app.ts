@@ -1,6 +1,5 @@
 import type { Writable } from 'node:stream';
 import { createAuditWriter } from './audit/writer.ts';
-import { productVersion } from './commands/version.ts';
 import type { Config } from './config/schema.ts';
 import { registerEndpoints } from './endpoints/register.ts';
 import { createRenderer } from './endpoints/render.ts';
@@ -15,6 +14,7 @@ import { openLineWriter, streamLineWriter, type LineWriter } from './operations/
 import { startOperationsListener } from './operations/listener.ts';
 import { createLog } from './operations/log.ts';
 import { createMetrics } from './operations/metrics.ts';
+import { productVersion } from './operations/version.ts';
 import { createProvider } from './provider/oidc-provider.ts';
 import { createPublicServer, listenOptions } from './proxy/server.ts';
 import { createSealing } from './session/sealing.ts';

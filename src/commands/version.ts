@@ -1,25 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { productVersion } from '../operations/version.ts';
 import type { Command } from './command.ts';
-
-/** The product's version, read from the package.json that this file was shipped with (beside `src/` or `dist/`). */
-export function productVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  if (
-    typeof manifest === 'object' &&
-    manifest !== null &&
-    'version' in manifest &&
-    typeof manifest.version === 'string'
-  ) {
-    return manifest.version;
-  }
-  return 'unknown';
-}
 
 /** `sallyport version`: the product's and the runtime's version, for a bug report. */
 export const versionCommand: Command = {
   name: 'version',
-  summary: 'Print the version.',
+  summary: 'print the version',
   usage: `Usage: sallyport version [--json]
 
 Prints the version of Sallyport and of the Node.js that runs it.
