@@ -2,9 +2,10 @@ import type { Finding, KeyPath } from './faults.ts';
 import { Judge } from './judge.ts';
 import { checkRoutes } from './route-checks.ts';
 import type { Config } from './schema.ts';
-import { checkServer, checkUpstream } from './server-checks.ts';
+import { checkServer } from './server-checks.ts';
 import { checkSession } from './session-checks.ts';
 import { checkSources } from './source-checks.ts';
+import { checkUpstream } from './upstream-checks.ts';
 
 /** What the definition cannot say: values with a syntax of their own, and combinations. Pure. */
 export function crossCheck(

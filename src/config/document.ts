@@ -110,7 +110,11 @@ export function readDocument(
     value,
     unfilled: reader.unfilled,
     templates: reader.templates,
-    locate: (finding) => place(finding, reader.offsetOf(finding.path, finding.code === 'unknown_key')),
+    locate(finding) {
+      const single = typeof finding.path.at(-1) === 'number' && !reader.has(finding.path);
+      const path = single ? finding.path.slice(0, -1) : finding.path;
+      return place({ ...finding, path }, reader.offsetOf(path, finding.code === 'unknown_key'));
+    },
   };
   return { document, faults: reader.findings.map(({ finding, offset }) => place(finding, offset)) };
 }

@@ -18,6 +18,7 @@ One YAML file, named by \`--config FILE\` or \`SALLYPORT_CONFIG\`. The smallest 
   without default is a fault. Where a key wants a number or true/false, a value from the environment is read as one. In
   \`[ … ]\` and \`{ … }\` such a value needs quotes: \`["\${NAME}"]\`.
 - **Secrets** have a \`…_file\` twin each; one trailing newline is dropped. Giving both is a fault. They never appear in log or report.
+- **Container image**: where the file has no \`operations.listen\`, \`SALLYPORT_OPERATIONS_LISTEN\` is its default; the image sets 0.0.0.0:9464.
 - **Durations** are \`250ms 30s 15m 12h 7d\`, **sizes** \`512B 64KiB 16MiB 2GiB\`.
 - **Relative paths** of files start at the directory of the configuration file.
 - **Anchors, aliases and merge keys** (\`<<\`) work; tags and several documents in one file do not.

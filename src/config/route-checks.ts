@@ -4,7 +4,7 @@ import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
 import type { Config, RouteConfig } from './schema.ts';
-import { tokenPattern } from './server-checks.ts';
+import { tokenPattern } from './upstream-checks.ts';
 
 /** `routes`. */
 export function checkRoutes(judge: Judge, config: Config): void {

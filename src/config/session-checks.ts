@@ -2,7 +2,7 @@ import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
 import type { Config } from './schema.ts';
-import { checkClientCertificate, tokenPattern } from './server-checks.ts';
+import { checkClientCertificate, tokenPattern } from './upstream-checks.ts';
 
 type Redis = NonNullable<Config['session']['redis']>;
 

@@ -95,6 +95,14 @@ function checkSource(judge: Judge, path: KeyPath, source: SourceConfig): void {
       parameterCures[name] ?? 'remove it',
     );
   }
+  if (source.authorization_params['prompt']?.split(' ').includes('none') === true) {
+    const at: KeyPath = [...path, 'authorization_params', 'prompt'];
+    judge.refuse(
+      at,
+      'prompt: none lets the IdP show nothing: nobody without a session there could sign in',
+      'remove it',
+    );
+  }
   checkAlgorithm(judge, [...path, 'id_token_signed_response_alg'], source.id_token_signed_response_alg);
   checkAlgorithm(judge, [...path, 'private_key_jwt', 'alg'], source.private_key_jwt?.alg);
   for (const [index, domain] of source.email_domains.entries()) {

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { z } from 'zod';
 import type { ConfigDocument } from './document.ts';
 import { acceptsType, definitionAt, expectationOf, placeholderOf } from './definition.ts';
@@ -155,7 +156,7 @@ function shown(path: KeyPath, value: unknown, template: string | undefined): str
   if (typeof value === 'object') return 'a mapping';
   if (mayHoldSecret(path)) return typeof value === 'string' ? 'other text' : `a ${typeof value}`;
   if (template !== undefined) return `the value of ${quote(template)}`;
-  return typeof value === 'string' ? quote(value) : JSON.stringify(value);
+  return typeof value === 'string' ? quote(value) : inspect(value);
 }
 
 /** A value from the environment is text; where the key wants a number or a boolean, and nothing else, it is read as one. */

@@ -44,6 +44,11 @@ export class TreeReader {
     return this.#read(root, [], undefined);
   }
 
+  /** Whether the file itself has this key; a list may have been made of a single value since. */
+  has(path: KeyPath): boolean {
+    return this.#places.has(JSON.stringify(path));
+  }
+
   /** Where the key (or value) at `path` stands, or the nearest one above it; a character offset. */
   offsetOf(path: KeyPath, ofKey: boolean): number {
     for (let length = path.length; length > 0; length -= 1) {

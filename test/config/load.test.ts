@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import fc from 'fast-check';
 import t from 'tap';
 import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import type { LoadedConfig } from '../../src/config/load.ts';
@@ -390,4 +391,30 @@ t.test('public urls come in their serialised form', async (t) => {
     const config = configOf(parseConfig(soundFile.replace('https://forge.example.com', url), 'f.yaml', {}));
     t.same(config.server.public_url, ['https://forge.example.com']);
   }
+});
+
+t.test('no text makes the parser throw, and no refusal is without a fault', async () => {
+  const piece = fc.constantFrom(
+    ...'[]{}:,-?*&!|>\'"%@`#~<$ \n\tax0'.split(''),
+    '<<',
+    '${',
+    '$${A}',
+    '&a',
+    '*a',
+    ': ',
+    '- ',
+    '---\n',
+    'é',
+  );
+  const noise = fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(''));
+  const holds = (text: string): boolean => {
+    const parsed = parseConfig(text, 'f.yaml', { A: 'x' });
+    return parsed.ok || (parsed.faults.length > 0 && parsed.report.includes('f.yaml'));
+  };
+  fc.assert(fc.property(noise, holds), { numRuns: 300 });
+  const place = fc.nat({ max: soundFile.length });
+  const damaged = fc.tuple(place, fc.nat({ max: 20 }), noise).map(([at, length, put]) => {
+    return soundFile.slice(0, at) + put + soundFile.slice(at + length);
+  });
+  fc.assert(fc.property(damaged, holds), { numRuns: 400 });
 });
