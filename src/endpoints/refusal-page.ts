@@ -43,19 +43,20 @@ export function refusalPage(
   nowMs: number,
 ): string {
   const { branding } = appearanceOf(generation);
-  const source = context.source ?? sourceNamed(refusal, generation);
+  const isGateMfa = refusal.status === 403 && assuranceCodes.has(refusal.code);
+  const source = context.source ?? (isGateMfa ? sourceOf(refusal, generation) : undefined);
   const details: Detail[] = [
     { label: texts.labels.time, value: new Date(nowMs).toISOString() },
     { label: texts.labels.requestId, value: facts.id },
     ...(source === undefined ? [] : [{ label: texts.labels.source, value: source.config.id }]),
   ];
   const idpSaid = context.idp === undefined ? undefined : wordsOf(context.idp);
-  const isGateMfa = refusal.status === 403 && assuranceCodes.has(refusal.code);
   if (context.mfa !== undefined || isGateMfa) {
     const observed = context.mfa?.observed ?? observedIn(refusal);
     const reason = context.mfa?.reason ?? refusal.code;
     const returnTo = context.signInFor ?? returnPath(facts, generation);
-    const others = Object.keys(observed).filter((claim) => claim !== 'amr' && claim !== 'acr');
+    // What is not known here is left out, rather than called "not sent".
+    const claims = observed === undefined ? [] : [...new Set(['amr', 'acr', ...Object.keys(observed)])];
     return mfaPage(branding, {
       sourceName: nameOf(source),
       signedIn: isGateMfa,
@@ -66,10 +67,7 @@ export function refusalPage(
       otherAccountUrl: signInPath(generation, { source: source?.config.id, returnTo, selectAccount: true }),
       details: [
         ...details,
-        ...['amr', 'acr', ...others].map((claim) => ({
-          label: bounded(claim, 40),
-          value: shown(observed[claim]),
-        })),
+        ...claims.map((claim) => ({ label: bounded(claim, 40), value: shown(observed?.[claim]) })),
         { label: texts.labels.reason, value: reason },
       ],
     });
@@ -147,13 +145,14 @@ function wordsOf({ error, description }: IdpRefusal): string {
   return description === undefined ? code : `${code}: ${bounded(description, 300)}`;
 }
 
-/** The gate names the session's source in the refusal's body. */
-function sourceNamed({ body }: Refusal, generation: Generation): Source | undefined {
+/** The source that a refusal of the gate names in its body; else the only one there is. */
+function sourceOf({ body }: Refusal, { sources }: Generation): Source | undefined {
   const id = body?.['source'];
-  return typeof id === 'string' ? generation.sources.get(id) : undefined;
+  if (typeof id === 'string') return sources.get(id);
+  return sources.size === 1 ? sources.values().next().value : undefined;
 }
 
-function observedIn({ body }: Refusal): Readonly<Record<string, unknown>> {
+function observedIn({ body }: Refusal): Readonly<Record<string, unknown>> | undefined {
   const observed = body?.['observed'];
-  return typeof observed === 'object' && observed !== null ? { ...observed } : {};
+  return typeof observed === 'object' && observed !== null ? { ...observed } : undefined;
 }

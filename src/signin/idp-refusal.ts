@@ -1,4 +1,5 @@
 import { findModeInForce } from '../assurance/outcome.ts';
+import { describeRequirement } from '../assurance/requirement.ts';
 import type { IdpRefusal } from '../provider/types.ts';
 import { createRecorder } from './sign-in-audit.ts';
 import type { SignInDeps, SignInRefused, SignInRequest } from './types.ts';
@@ -37,11 +38,7 @@ export function judgeIdpRefusal(
   const nobody = { verifiedEmail: undefined, groups: undefined };
   const { mode } = findModeInForce(policy, nobody, deps.clock.nowMs());
   if (mode === 'enforce' && mfaErrors.has(idp.error)) {
-    const required = {
-      acr_values: policy.acrValues,
-      aal2_acr_values: policy.aal2AcrValues,
-      aal2_amr_values: policy.aal2AmrValues,
-    };
+    const required = describeRequirement(policy);
     recorder.rejected(
       { observed: {}, required, reason: 'idp_refused', idpError: idp.error.slice(0, 100) },
       undefined,
