@@ -9,7 +9,7 @@ const defaultPort = 4180;
 /** `sallyport demo`: a demo identity provider, a demo forge, and Sallyport between them, on loopback, until Ctrl-C. */
 export const demoCommand: Command = {
   name: 'demo',
-  summary: 'Try it: a demo identity provider and a demo forge, on this machine only.',
+  summary: 'try it: a demo identity provider and a demo forge, on this machine only',
   usage: `Usage: sallyport demo [--port PORT]
 
 Starts, on loopback and with nothing else installed, a demo identity provider with users who have and who lack a second

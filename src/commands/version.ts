@@ -5,7 +5,7 @@ import type { Command } from './command.ts';
 /** `sallyport version`: the product's and the runtime's version, for a bug report. */
 export const versionCommand: Command = {
   name: 'version',
-  summary: 'print the version',
+  summary: 'print the version of Sallyport and of Node.js',
   usage: `Usage: sallyport version [--json]
 
 Prints the version of Sallyport and of the Node.js that runs it.
