@@ -228,6 +228,8 @@ function listenForTheRest(app: FastifyInstance): void {
     raw.awaitsContinue = true;
     app.routing(raw, res);
   });
+  // Expectations other than 100-continue are nobody's (RFC 9110 section 10.1.1); Node would answer 417 past the gate.
+  server.on('checkExpectation', (raw: NotedRequest, res: ServerResponse) => app.routing(raw, res));
   server.on('upgrade', (raw: NotedRequest, socket: Duplex, head: Buffer) => {
     if (!(socket instanceof Socket)) {
       socket.destroy();
@@ -245,7 +247,7 @@ function listenForTheRest(app: FastifyInstance): void {
   });
   server.on('connect', (_raw: IncomingMessage, socket: Duplex) => {
     socket.on('error', () => socket.destroy());
-    socket.end('HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    socket.end(plainAnswer('405 Method Not Allowed'));
   });
 }
 
@@ -265,10 +267,15 @@ function answerClientError(
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? '408 Request Timeout'
         : '400 Bad Request';
+  socket.end(plainAnswer(line), () => socket.destroy());
+}
+
+/** A whole answer for a connection on which Node's own response objects can't be used. */
+function plainAnswer(line: string): string {
   const body = `${line.slice(4)}\n`;
-  socket.end(
-    `HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-    () => socket.destroy(),
+  return (
+    `HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
+    `Content-Length: ${body.length}\r\n\r\n${body}`
   );
 }
 

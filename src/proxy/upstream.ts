@@ -11,8 +11,13 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
-/** Connections whose socket has carried an answer before: closing one of these is no failure of the upstream's. */
-export const reusedConnection = Symbol('reusedConnection');
+/** Marks failures of connections that have carried an answer before: closing one of these is the upstream's good right. */
+const reusedConnection = Symbol('reusedConnection');
+
+interface ConnectionFailure extends Error {
+  code?: string;
+  [reusedConnection]?: boolean;
+}
 
 /**
  * Connects to the upstream over TCP, TLS (always verified) or a Unix socket.
@@ -38,8 +43,10 @@ export function connectUpstream(config: UpstreamConfig, maxHeaderSizeBytes: numb
           callback(error, null);
           return;
         }
-        socket.prependListener('error', (failure: Error & { [reusedConnection]?: boolean }) => {
+        socket.prependListener('error', (failure: ConnectionFailure) => {
           failure[reusedConnection] = socket.bytesRead > 0;
+          // undici takes a reset for the regular end of an answer without length: a truncated one would pass for whole.
+          if (failure.code === 'ECONNRESET') failure.code = 'UPSTREAM_RESET';
         });
         callback(null, socket);
       });
@@ -79,6 +86,7 @@ const kindOfCode: Readonly<Record<string, UpstreamErrorKind>> = {
   EAI_AGAIN: 'refused',
   UND_ERR_SOCKET: 'reset',
   ECONNRESET: 'reset',
+  UPSTREAM_RESET: 'reset',
   EPIPE: 'reset',
 };
 
