@@ -44,7 +44,7 @@ const records = (): readonly Record<string, unknown>[] =>
 /** Opens the demo in a fresh browser profile; everything that a page asks of another host is noted. */
 async function visit(options: Parameters<Browser['newContext']>[0] = {}) {
   const context = await browser.newContext(options);
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(45_000);
   const elsewhere: string[] = [];
   context.on('request', (request) => {
     const known = [demo.origin, demo.issuer].some((origin) => request.url().startsWith(`${origin}/`));

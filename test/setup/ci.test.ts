@@ -29,6 +29,13 @@ const runs: readonly Run[] = [
     succeeds: true,
   },
   {
+    title: 'a report with bytes that are no text',
+    report: 'ok 1 - a path with \\000 in it\\n# { total: 3, pass: 3 }',
+    testStatus: 0,
+    closing: '3 passed, 0 failed',
+    succeeds: true,
+  },
+  {
     title: 'a failed assertion',
     report: '# { total: 3, pass: 2, fail: 1 }',
     testStatus: 1,
