@@ -18,7 +18,7 @@ export interface RawExchange {
   readonly path: string;
   readonly headers: readonly (readonly [string, string])[];
   /** Resolves with the whole body, chunked or not. */
-  body(): Promise<Buffer>;
+  readonly body: () => Promise<Buffer>;
 }
 
 export interface RawUpstream {
