@@ -26,11 +26,11 @@ export function parseRate(text: string): Rate {
 }
 
 /**
- * The bound on sign-ins, by client address (IPv6: its /64, which one client has to itself) and source. The plugin
+ * The bound on sign-ins, for each endpoint by client address (IPv6: its /64, which one client has to
+ * itself) and source. The plugin
  * `@fastify/rate-limit` must be registered in `scope`.
  */
 export function createLimit(scope: FastifyInstance, meter: Meter): EndpointTools['limit'] {
-  // Fastify requests are objects of their own; a key per request and call, so that one request may be counted by source.
   const keys = new WeakMap<FastifyRequest, string>();
   const rateOf = (request: FastifyRequest): Rate =>
     parseRate(request.generation.config.server.rate_limit.sign_in);
@@ -41,7 +41,7 @@ export function createLimit(scope: FastifyInstance, meter: Meter): EndpointTools
   });
 
   return async (request, endpoint, sourceId) => {
-    keys.set(request, `${normalizeIP(request.facts.clientIp)} ${sourceId ?? ''}`);
+    keys.set(request, `${normalizeIP(request.facts.clientIp)} ${endpoint} ${sourceId ?? ''}`);
     const result = await check(request);
     if (result.isAllowed || !result.isExceeded) return undefined;
     meter.rateLimited(endpoint);

@@ -41,7 +41,7 @@ export function addSignIn(scope: FastifyInstance, tools: EndpointTools): void {
         );
         return sendSignInResult(tools, request, reply, source, result);
       }
-      return send(reply, choose(request, ask, query.get('email')?.trim()));
+      return send(reply, choose(request, ask, textIn(query, 'email')));
     },
   });
 }
@@ -50,9 +50,9 @@ export function addSignIn(scope: FastifyInstance, tools: EndpointTools): void {
 export const unknownSource: Refusal = { status: 404, code: 'source_unknown' };
 
 function askOf(query: URLSearchParams, pathPrefix: string): SignInAsk {
-  const loginHint = query.get('login_hint') ?? undefined;
+  const loginHint = textIn(query, 'email') ?? textIn(query, 'login_hint');
   return {
-    source: query.get('source') ?? undefined,
+    source: textIn(query, 'source'),
     returnTo: localReturnTo(query.get('return_to') ?? '/', pathPrefix),
     fresh: query.get('fresh') === '1',
     selectAccount: query.get('account') === 'select',
@@ -60,6 +60,12 @@ function askOf(query: URLSearchParams, pathPrefix: string): SignInAsk {
     // Only what can be an account's name goes on to the IdP.
     loginHint: loginHint !== undefined && /^[^\p{C}]{1,254}$/u.test(loginHint) ? loginHint : undefined,
   };
+}
+
+/** A parameter's value; an empty one is as good as none. */
+function textIn(query: URLSearchParams, name: string): string | undefined {
+  const value = query.get(name)?.trim();
+  return value === '' ? undefined : value;
 }
 
 function knownSource({ generation }: FastifyRequest, id: string | undefined): Source | undefined {
@@ -85,26 +91,30 @@ function choose(request: FastifyRequest, ask: SignInAsk, email: string | undefin
   const { generation } = request;
   const { branding } = appearanceOf(generation);
   const sources = [...generation.sources.values()];
-  const chosen = email === undefined || email === '' ? undefined : sourceOfEmail(sources, email);
+  const chosen = email === undefined ? undefined : sourceOfEmail(sources, email);
   if (chosen !== undefined) {
-    const href = signInPath(generation, { ...ask, source: chosen.config.id, loginHint: email });
+    const href = signInPath(generation, { ...ask, source: chosen.config.id });
     return {
       status: 200,
       headers: pageHeaders(),
       body: continuePage(branding, { name: nameOf(chosen), href }),
     };
   }
+  // An address that led nowhere is not carried along.
+  const others = { ...ask, loginHint: undefined };
   const body = chooserPage(branding, {
     choices: sources.map((source) => ({
       name: nameOf(source),
-      href: signInPath(generation, { ...ask, source: source.config.id }),
+      href: signInPath(generation, { ...others, source: source.config.id }),
       available: source.provider.status().available,
     })),
     email: sources.some(({ config }) => config.email_domains.length > 0)
       ? {
           action: `${generation.config.server.path_prefix}/signin`,
-          hidden: Object.fromEntries(new URL(signInPath(generation, ask), request.facts.origin).searchParams),
-          unknown: email === '' ? undefined : email,
+          hidden: Object.fromEntries(
+            new URL(signInPath(generation, others), request.facts.origin).searchParams,
+          ),
+          unknown: email,
         }
       : undefined,
   });

@@ -125,7 +125,7 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
         codeVerifier: attempt.verifier,
       });
       if ('refused' in answer) {
-        return judgeIdpRefusal(deps, request, answer.refused, attempt.returnTo, spent);
+        return judgeIdpRefusal(deps, request, answer.refused, attempt, spent);
       }
       signIn = answer.signIn;
     } catch (error) {

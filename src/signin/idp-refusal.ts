@@ -1,6 +1,7 @@
 import { findModeInForce } from '../assurance/outcome.ts';
 import { describeRequirement } from '../assurance/requirement.ts';
 import type { IdpRefusal } from '../provider/types.ts';
+import type { Attempt } from './attempt.ts';
 import { createRecorder } from './sign-in-audit.ts';
 import type { SignInDeps, SignInRefused, SignInRequest } from './types.ts';
 
@@ -21,11 +22,12 @@ export function judgeIdpRefusal(
   deps: Pick<SignInDeps, 'audit' | 'meter' | 'clock'>,
   request: SignInRequest,
   idp: IdpRefusal,
-  returnTo: string,
+  attempt: Attempt,
   setCookies: readonly string[],
 ): SignInRefused {
   const recorder = createRecorder(deps, request);
-  const { policy } = request.source;
+  const { config, policy } = request.source;
+  const { returnTo } = attempt;
   const result = {
     kind: 'refused',
     status: 403,
@@ -43,6 +45,15 @@ export function judgeIdpRefusal(
       { observed: {}, required, reason: 'idp_refused', idpError: idp.error.slice(0, 100) },
       undefined,
     );
+    const { meter } = deps;
+    meter.mfaVerdict({
+      source: config.id,
+      aal: 'aal1',
+      outcome: 'rejected',
+      reason: 'idp_refused',
+      strength: 'none',
+    });
+    if (attempt.purpose === 'step_up') meter.stepUp(config.id, 'insufficient');
     return { ...result, mfa: { reason: 'idp_refused', observed: {} }, idp };
   }
   const fields = {

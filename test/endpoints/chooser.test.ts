@@ -54,6 +54,7 @@ t.test('an address that belongs to no source is answered by the chooser, and esc
     t.match(page.body, 'No sign-in is set up for that address');
     t.notMatch(page.body, '<script>');
     t.notMatch(page.body, 'http-equiv');
+    t.notMatch(page.body, 'login_hint');
   }
 });
 

@@ -267,3 +267,54 @@ t.test('identity refusals have their own page and are audited as failed sign-ins
   });
   t.ok(house.counted.includes('signIn main failed'));
 });
+
+t.test(
+  'a route that needs more is asked for once, fresh; then 403 with the page, never a loop',
+  async (t) => {
+    const house = await openHouse({
+      sources: { main: { mfa: { mode: 'report_only' } } },
+      config: { routes: [{ name: 'admin', path: '/-/admin/**', require_aal: 'aal2' }] },
+    });
+    t.teardown(() => house.close());
+    const agent = new UserAgent();
+    const strong = house.op.nextLogin;
+    house.op.nextLogin = { ...strong, amr: ['pwd'] };
+    await signIn(house, agent);
+    const admin = `${house.origin}/-/admin/users`;
+    const { last, chain } = await agent.follow(admin);
+    t.equal(last.status, 403);
+    t.match(last.body, '<h1>MFA was not asserted</h1>');
+    t.match(last.body, 'aal2_required');
+    t.equal(chain.filter(({ url }) => url.includes(`${prefix}/signin?step_up=1`)).length, 1);
+    t.ok(house.counted.includes('stepUp main insufficient'));
+    t.equal(
+      (await agent.request('GET', admin, { navigate: true })).status,
+      403,
+      'and 403 at once from now on',
+    );
+
+    house.op.nextLogin = strong;
+    const again = /href="([^"]*fresh=1[^"]*)"/.exec(last.body)?.[1]?.replaceAll('&amp;', '&') ?? '';
+    const { last: there } = await agent.follow(house.origin + again);
+    t.equal(there.url, admin, 'trying again with a second factor leads there');
+    t.equal(there.status, 200);
+  },
+);
+
+t.test('every mode and verdict is counted and audited as what it was', async (t) => {
+  for (const [mode, amr, status, outcome, actions] of [
+    ['enforce', ['mfa'], 200, 'verified', ['signin.succeeded']],
+    ['enforce', ['pwd'], 403, 'rejected', ['tenant.auth_policy.oidc_mfa.rejected']],
+    ['carry_over', ['pwd'], 200, 'none', ['signin.succeeded']],
+    ['trust_idp', ['pwd'], 200, 'attested', ['signin.succeeded']],
+  ] as const) {
+    const house = await openHouse({ sources: { main: { mfa: { mode } } } });
+    t.teardown(() => house.close());
+    house.op.nextLogin = { ...house.op.nextLogin, amr: [...amr] };
+    t.equal((await signIn(house, new UserAgent())).status, status);
+    t.same(house.actions(), actions);
+    t.ok(
+      house.counted.some((line) => line.startsWith('mfaVerdict') && line.includes(`"outcome":"${outcome}"`)),
+    );
+  }
+});
