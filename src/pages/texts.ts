@@ -146,15 +146,18 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
   // The gate
   session_required: {
     title: 'You are signed out',
-    message: 'Sign in in a new tab, come back here, and send the form again. Nothing was saved.',
+    message:
+      'Sign in in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
   },
   session_not_sufficient: {
     title: 'Your sign-in is no longer enough',
-    message: 'Sign in again in a new tab, come back here, and send the form again. Nothing was saved.',
+    message:
+      'Sign in again in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
   },
   insufficient_user_authentication: {
     title: 'A fresh sign-in is needed',
-    message: 'Sign in again in a new tab, come back here, and send the form again. Nothing was saved.',
+    message:
+      'Sign in again in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
   },
   source_not_allowed: {
     title: 'This account has no access',

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { parseRate } from '../../src/endpoints/rate-limit.ts';
+import { SallyportError } from '../../src/kernel/error.ts';
 import { UserAgent } from '../support/user-agent.ts';
 import { openHouse, prefix, signIn } from './house.ts';
 
@@ -174,3 +175,64 @@ t.test('a rate is a count and a duration', async (t) => {
     t.throws(() => parseRate(text), { code: 'config_invalid' }, text);
   }
 });
+
+t.test(
+  'an unexpected exception: 500 with the request id, the fault in the log, and the process goes on',
+  async (t) => {
+    const broken = await openHouse({
+      wrapStore: (store) => ({ ...store, get: () => Promise.reject(new TypeError('secret internals')) }),
+    });
+    t.teardown(() => broken.close());
+    const user = new UserAgent();
+    await signIn(broken, user);
+    // What memory holds is served; another browser with that cookie's like has to ask the store.
+    user.setCookie(broken.origin, `sallyport=${'A'.repeat(43)}; Path=/`);
+    for (const path of ['/whoami', '/signout']) {
+      const answer = await user.request('GET', `${broken.origin}${prefix}${path}`);
+      t.equal(answer.status, 500);
+      t.match(answer.json(), { error: 'internal', request_id: /./ });
+      t.notMatch(answer.body, /secret|TypeError/);
+      t.same(answer.setCookies, []);
+    }
+    t.equal(broken.faults.length, 2);
+    t.equal((await user.request('GET', `${broken.origin}${prefix}/signed-out`)).status, 200);
+  },
+);
+
+t.test(
+  'the store is down: 503 with Retry-After from whoami and sign-out, and no cookie is cleared',
+  async (t) => {
+    let down = false;
+    const guarded =
+      <Args extends readonly unknown[], T>(work: (...args: Args) => Promise<T>) =>
+      (...args: Args): Promise<T> =>
+        down ? Promise.reject(new SallyportError('store_unavailable', 'redis at 10.0.0.1')) : work(...args);
+    const outage = await openHouse({
+      wrapStore: (store) => ({
+        ...store,
+        get: guarded(store.get.bind(store)),
+        delete: guarded(store.delete.bind(store)),
+      }),
+    });
+    t.teardown(() => outage.close());
+    const user = new UserAgent();
+    await signIn(outage, user);
+    outage.clock.offsetMs = 6000;
+    down = true;
+    for (const [method, path] of [
+      ['GET', '/whoami'],
+      ['GET', '/signout'],
+      ['POST', '/signout'],
+    ] as const) {
+      const answer = await user.request(method, `${outage.origin}${prefix}${path}`, {
+        navigate: path !== '/whoami',
+      });
+      t.equal(answer.status, 503, `${method} ${path}`);
+      t.ok(Number(answer.headers['retry-after']) > 0);
+      t.same(answer.setCookies, []);
+      t.notMatch(answer.body, '10.0.0.1');
+    }
+    down = false;
+    t.equal((await user.request('GET', `${outage.origin}${prefix}/whoami`)).status, 200, 'still signed in');
+  },
+);

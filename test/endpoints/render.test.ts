@@ -80,7 +80,7 @@ t.test('a form that meets an expired session: sign in in a new tab, come back, s
   const refusal: Refusal = { status: 401, code: 'session_required' };
   const answer = page(refusal, { method: 'POST', navigation: false, formNavigation: true });
   t.equal(answer.status, 401);
-  t.match(answer.body, 'Sign in in a new tab, come back here, and send the form again.');
+  t.match(answer.body, 'Sign in in a new tab, come back here, and send the form again:');
   t.match(answer.body, /href="\/_sallyport\/signin\?return_to=%2F"\s+target="_blank" rel="noopener"/);
   t.equal(answer.headers['location'], undefined);
 });
