@@ -201,10 +201,28 @@ function refusalOf(
     case 'redirect_home':
       return { status: 302, code: 'redirect_home', location: '/' };
     case 'refuse':
-      return { status: decision.status, code: decision.code };
+      return {
+        status: decision.status,
+        code: decision.code,
+        ...(assuranceCodes.has(decision.code) ? evidenceOf(session) : {}),
+      };
     default:
       return { status: 403, code: 'forbidden' };
   }
+}
+
+/** Refusals that are about assurance: whoever is refused is told what their IdP said (SPEC section 10). */
+const assuranceCodes: ReadonlySet<string> = new Set([
+  'aal2_required',
+  'attested_not_accepted',
+  'auth_too_old',
+  'auth_time_missing',
+  'auth_time_in_future',
+]);
+
+function evidenceOf(session: SessionFacts | undefined): Pick<Refusal, 'body'> {
+  if (session === undefined) return {};
+  return { body: { source: session.sourceId, observed: session.standing.verdict.observed } };
 }
 
 /** @see RFC 9470 section 3 */
