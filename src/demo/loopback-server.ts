@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 
@@ -38,6 +39,12 @@ export async function openLoopbackServer(): Promise<LoopbackServer> {
 }
 
 /**
+ * Below the range from which Linux, macOS and Windows hand out ports by themselves: between the look and the listening, no
+ * outgoing connection can take one of these.
+ */
+const [firstQuietPort, lastQuietPort] = [20_000, 32_000];
+
+/**
  * A port that nobody has on either loopback address: `preferred` if it is free, else any.
  *
  * Both addresses count: a browser may try `localhost` as ::1 first, and would then reach somebody else's server.
@@ -47,8 +54,8 @@ export async function findFreePort(preferred: number, strict = false): Promise<n
   if (preferred !== 0 && (await isFree(preferred))) return preferred;
   if (preferred !== 0 && strict) return undefined;
   for (let attempt = 0; attempt < 20; attempt += 1) {
-    const port = await probe(0, '127.0.0.1');
-    if (port !== undefined && (await isFree(port))) return port;
+    const port = randomInt(firstQuietPort, lastQuietPort);
+    if (await isFree(port)) return port;
   }
   return undefined;
 }

@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import axe from 'axe-core';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import t from 'tap';
 import { type Demo, startDemo } from '../../src/demo/demo.ts';
@@ -157,6 +158,27 @@ t.test('claiming to be somebody gets nowhere', async (t) => {
   t.notMatch(told, /cookie\tsallyport/i);
   await context.close();
 });
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  t.test(`the demo's pages are accessible in ${colorScheme} colours, on a phone too`, async (t) => {
+    const { context, page } = await visit({ colorScheme, viewport: { width: 360, height: 740 } });
+    const examine = async (what: string): Promise<void> => {
+      const found = await page.evaluate(`${axe.source}; axe.run().then(({ violations }) => violations)`);
+      t.same(found, [], what);
+      const overflow = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
+      t.equal(overflow, 0, `${what} needs no sideways scrolling`);
+    };
+    await examine('the chooser');
+    await become(page, 'Alice Archer');
+    await page.waitForURL(`${demo.origin}/`);
+    await examine('the forge');
+    await page.getByRole('link', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: /sign out/i }).click();
+    await page.getByRole('button', { name: 'Yes, sign out' }).waitFor();
+    await examine('the sign-out');
+    await context.close();
+  });
+}
 
 t.test('the log stays silent when nothing is wrong', (t) => {
   t.equal(logged, '');
