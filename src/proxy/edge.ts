@@ -20,6 +20,12 @@ export interface EdgeOptions {
   readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
+export interface Edge {
+  establish(raw: IncomingMessage, generation: Generation): Established;
+  /** Whether a request has come over this connection yet. */
+  hasAsked(socket: Socket): boolean;
+}
+
 interface Peer {
   readonly address: string;
   readonly trusted: boolean;
@@ -32,9 +38,7 @@ type AddressTest = (address: string) => boolean;
  *
  * @throws when a trusted proxy is written as no address and no CIDR
  */
-export function createEdge(
-  options: EdgeOptions,
-): (raw: IncomingMessage, generation: Generation) => Established {
+export function createEdge(options: EdgeOptions): Edge {
   const isTrusted = trustTest(options.trustedProxies);
   const peers = new WeakMap<Socket, Peer>();
   const nextId = requestIds(options.randomness);
@@ -51,7 +55,7 @@ export function createEdge(
     return peer;
   }
 
-  return function establish(raw, generation) {
+  function establish(raw: IncomingMessage, generation: Generation): Established {
     const { headers } = raw;
     const peer = peerOf(raw.socket);
     let host = headers.host;
@@ -87,7 +91,9 @@ export function createEdge(
       upgrade: isWebSocketUpgrade(raw),
     };
     return { facts, refusal: typeof refusal === 'string' ? undefined : refusal };
-  };
+  }
+
+  return { establish, hasAsked: (socket) => peers.has(socket) };
 }
 
 /** The request target exactly as it came, whatever the router was shown instead. */

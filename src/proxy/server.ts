@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { METHODS, ServerResponse as NodeServerResponse } from 'node:http';
-import type { Server as HttpsServer } from 'node:https';
+import { Server as HttpsServer } from 'node:https';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import httpProxy from '@fastify/http-proxy';
 import Fastify from 'fastify';
 import type {
@@ -18,7 +19,7 @@ import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
-import type { Established } from './edge.ts';
+import type { Edge, Established } from './edge.ts';
 import { createGate } from './gate.ts';
 import { createUpstreamHeaders, ownCookieNames } from './headers.ts';
 import type { ExchangeContext } from './http.ts';
@@ -89,7 +90,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     ownCookies: ownCookieNames(config),
     idleTimeoutMs: config.upstream.idle_timeout,
   };
-  const establish = createEdge({
+  const edge = createEdge({
     trustedProxies: serverConfig.trusted_proxies,
     randomness: deps.randomness,
     logWarning: deps.logWarning,
@@ -118,7 +119,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   app.addHook('onRequest', (request, reply, done) => {
     const raw = request.raw as NotedRequest;
     const generation = deps.generations.current();
-    const established: Established = establish(raw, generation);
+    const established: Established = edge.establish(raw, generation);
     request.facts = established.facts;
     request.generation = generation;
     if (established.refusal !== undefined) {
@@ -203,7 +204,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
       done();
     });
   }
-  closeInTime(app, upgraded, serverConfig.shutdown_grace);
+  closeInTime(app, upgraded, edge, serverConfig.shutdown_grace);
   app.addHook('onClose', () => upstream.close());
   await app.ready();
   return app;
@@ -279,17 +280,39 @@ function plainAnswer(line: string): string {
   );
 }
 
-/** `close()` must end: WebSockets never finish by themselves, and a stream may outlast everyone's patience. */
-function closeInTime(app: FastifyInstance, upgraded: UpgradedSockets, graceMs: number): void {
+/**
+ * `close()` must end: WebSockets never finish by themselves, a stream may outlast everyone's patience, and Node waits for
+ * connections over which nothing was ever asked (browsers open some in advance).
+ */
+function closeInTime(app: FastifyInstance, upgraded: UpgradedSockets, edge: Edge, graceMs: number): void {
   let timer: NodeJS.Timeout | undefined;
+  let sweep: NodeJS.Timeout | undefined;
+  const sockets = new Set<Socket>();
+  const track = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  };
+  // Over TLS both are told of, the connection and what speaks TLS on it: the former may still be at its handshake.
+  const secure = app.server instanceof HttpsServer;
+  app.server.on('connection', track);
+  if (secure) app.server.on('secureConnection', track);
   app.addHook('preClose', (done) => {
     upgraded.closeAll();
-    timer = setTimeout(() => app.server.closeAllConnections(), graceMs);
+    for (const socket of sockets) {
+      if (socket instanceof TLSSocket === secure && !edge.hasAsked(socket)) socket.destroy();
+    }
+    timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, graceMs);
     timer.unref();
+    // Node closes the connections that are idle now, and forgets those that become so later.
+    sweep = setInterval(() => app.server.closeIdleConnections(), 50);
+    sweep.unref();
     done();
   });
   app.addHook('onClose', (_app, done) => {
     clearTimeout(timer);
+    clearInterval(sweep);
     done();
   });
 }

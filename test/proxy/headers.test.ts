@@ -50,7 +50,9 @@ function spellingsOf(name: string): string[] {
     name.toUpperCase().replaceAll('-', '_'),
     name.replace('-', '_'),
     name.replaceAll('-', '.'),
-    [...name].map((c, i) => (i % 2 === 0 ? c.toLowerCase() : c.toUpperCase())).join(''),
+    Array.from(name)
+      .map((c, i) => (i % 2 === 0 ? c.toLowerCase() : c.toUpperCase()))
+      .join(''),
   ];
 }
 
@@ -63,7 +65,7 @@ t.test('any spelling of a name that could name somebody is dropped', async (t) =
       ),
       fc.array(fc.tuple(fc.boolean(), fc.constantFrom('-', '_', '.')), { minLength: 60, maxLength: 60 }),
       (name, choices) => {
-        const spelt = [...name]
+        const spelt = Array.from(name)
           .map((c, i) => (c === '-' ? choices[i]![1] : choices[i]![0] ? c.toUpperCase() : c.toLowerCase()))
           .join('');
         return fateOfHeader(spelt, none) === 'drop';

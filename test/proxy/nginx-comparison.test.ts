@@ -90,7 +90,10 @@ t.test('answer by answer, Sallyport does what nginx does', async (t) => {
   };
   let answer: RawAnswer = ok;
   const upstream = await startRawUpstream((exchange) => answer(exchange));
-  const nginx = await startNginx(temporaryDirectory(t.teardown), upstream.port);
+  const nginx = await startNginx(
+    temporaryDirectory((fn) => t.teardown(fn)),
+    upstream.port,
+  );
   const harness = await startHarness({ upstream: upstream.url, accessLog: false });
   const cookie = await harness.signIn();
   t.teardown(async () => {
