@@ -4,8 +4,8 @@ import { t } from 'tap';
 import { findMissing, findProgram, installCommand, type Program, programs } from './programs.ts';
 
 /*
- * Runs before the tests (npm's `pretest`). The tests use a real Redis server, a real browser and a real nginx: where they
- * are missing, root on Debian gets them installed, and anybody else one clear line.
+ * Runs before the tests (npm's `pretest`). The tests use a real Redis server, a real browser, a real nginx and a real
+ * Prometheus: where they are missing, root on Debian gets them installed, and anybody else one clear line.
  */
 
 /** Debian asks this script before a package starts its service; 101 = don't (invoke-rc.d(8)). */
@@ -35,7 +35,7 @@ function install(wanted: readonly Program[]): void {
   process.stderr.write(
     `Installing for the tests: ${wanted.map((program) => program.debianPackage).join(', ')}\n`,
   );
-  // Ports 6379 and 80 are none of our business: the tests start their own servers on ports of their own.
+  // Ports 6379, 80 and 9090 are none of our business: the tests start their own servers on ports of their own.
   const ours = !existsSync(policyScript);
   if (ours) writeFileSync(policyScript, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   try {

@@ -14,6 +14,9 @@ export const programs: readonly Program[] = [
   { name: 'redis-server', debianPackage: 'redis-server', purpose: 'the session store' },
   { name: 'chromium', debianPackage: 'chromium', purpose: 'a real browser' },
   { name: 'nginx', debianPackage: 'nginx', purpose: 'the proxy that ours is compared with' },
+  { name: 'prometheus', debianPackage: 'prometheus', purpose: 'a real scrape of our metrics' },
+  { name: 'promtool', debianPackage: 'prometheus', purpose: 'the unit tests of our alert rules' },
+  { name: 'systemd-analyze', debianPackage: 'systemd', purpose: 'the check of our systemd unit' },
 ];
 
 /** nginx stands in sbin, which is not on every user's PATH. */
@@ -32,7 +35,7 @@ export function findMissing(wanted: readonly Program[], find = findProgram): rea
 
 /** The command that installs them on Debian. */
 export function installCommand(missing: readonly Program[]): string {
-  const packages = missing.map((program) => program.debianPackage).join(' ');
+  const packages = [...new Set(missing.map((program) => program.debianPackage))].join(' ');
   return `apt-get update && apt-get install -y --no-install-recommends ${packages}`;
 }
 
