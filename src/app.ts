@@ -6,6 +6,8 @@ import { createRenderer } from './endpoints/render.ts';
 import { buildGeneration, routeRules } from './generation-builder.ts';
 import type { Generation } from './generation.ts';
 import { createAssertionSigner } from './identity/assertion.ts';
+import { createBindings } from './identity/binding.ts';
+import { keepBindings } from './identity/binding-upkeep.ts';
 import { createIdentityHeaders } from './identity/headers.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
 import { systemRandomness, type Randomness } from './kernel/randomness.ts';
@@ -108,6 +110,13 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       audience: config.session.assertion_audience ?? config.upstream.url,
       randomness,
     });
+    if (config.upstream.username.bind) {
+      const upkeep = await keepBindings(createBindings({ store, sealing, clock }), {
+        logWarning,
+        logFault: (error) => logFault(error, undefined),
+      });
+      closers.push(() => upkeep.stop());
+    }
     const generation = buildGeneration(config, {
       providerOf: (source, policy) => {
         const provider = createProvider(source, policy, { clock, randomness, meter, logWarning });

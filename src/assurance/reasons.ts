@@ -12,6 +12,7 @@ export type RefusalReason =
   | 'username_invalid'
   | 'username_reserved'
   | 'username_conflict'
+  | 'email_conflict'
   | 'state_invalid'
   | 'token_invalid'
   | 'idp_unavailable';
@@ -126,6 +127,11 @@ const reasons: Readonly<Record<ReasonCode, Reason>> = {
     operator:
       'Another subject is bound to this user name. If it is the same person at a new IdP, rebind the name.',
   },
+  email_conflict: {
+    user: 'The email address of your account already belongs to someone else here.',
+    operator:
+      'Another subject is bound to this email address, by which the forge would find its account. If it is the same person at a new IdP, rebind their user name; if the address has passed on to someone else, release it.',
+  },
   state_invalid: {
     user: 'This sign-in was not started in this browser, has expired, or was used already.',
     operator:
@@ -184,6 +190,7 @@ const otherReasons: ReadonlySet<string> = new Set<RefusalReason>([
   'username_invalid',
   'username_reserved',
   'username_conflict',
+  'email_conflict',
   'state_invalid',
   'token_invalid',
   'idp_unavailable',

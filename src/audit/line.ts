@@ -10,6 +10,8 @@ const levels: Readonly<Record<AuditAction, 'info' | 'warn'>> = {
   'signin.succeeded': 'info',
   'signin.failed': 'warn',
   'session.ended': 'info',
+  'identity.username_conflict': 'warn',
+  'users.changed': 'info',
 };
 
 /** Names that an event's own fields can never take. */

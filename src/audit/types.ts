@@ -4,7 +4,9 @@ export type AuditAction =
   | 'tenant.auth_policy.oidc_mfa.would_reject'
   | 'signin.succeeded'
   | 'signin.failed'
-  | 'session.ended';
+  | 'session.ended'
+  | 'identity.username_conflict'
+  | 'users.changed';
 
 export interface AuditUser {
   readonly id?: string | undefined;

@@ -20,10 +20,6 @@ const unbuilt: readonly {
     find: ({ upstream }) => when(upstream.bound_cookies !== undefined, ['upstream', 'bound_cookies']),
   },
   {
-    key: 'upstream.username.bind',
-    find: ({ upstream }) => when(!upstream.username.bind, ['upstream', 'username', 'bind']),
-  },
-  {
     key: 'session.redis.sentinel',
     find: ({ session }) => when(session.redis?.sentinel !== undefined, ['session', 'redis', 'sentinel']),
   },

@@ -73,6 +73,12 @@ export function checkUpstream(judge: Judge, { upstream }: Config): void {
       );
     }
   }
+  if (!upstream.username.bind) {
+    judge.warn(
+      ['upstream', 'username', 'bind'],
+      'off: whoever can get a user name at one of the sources is that user upstream',
+    );
+  }
   checkIdentityHeaders(judge, upstream.identity_headers ?? []);
 }
 

@@ -22,6 +22,8 @@ export type IdentityResult =
       readonly ok: false;
       readonly code: IdentityRefusalCode;
       readonly observed: Readonly<Record<string, unknown>>;
+      /** With `username_reserved`: who it would be, for whoever can find out that the operator gave them the name. */
+      readonly identity?: Identity;
     };
 
 type Claims = Readonly<Record<string, unknown>>;
@@ -77,19 +79,28 @@ export function resolveIdentity(
   const name = resolveUsername(profile, email, username, preset);
   if (!name.ok) return name;
 
-  return {
-    ok: true,
-    identity: {
-      subject,
-      username: name.username,
-      name: displayName(profile['name']),
-      email: email.address,
-      emailVerified: email.verified,
-      preferredUsername: displayName(profile['preferred_username']),
-      groups,
-    },
+  const identity: Identity = {
+    subject,
+    username: name.username,
+    name: displayName(profile['name']),
+    email: email.address,
+    emailVerified: email.verified,
+    preferredUsername: displayName(profile['preferred_username']),
+    groups,
   };
+  return name.reserved === undefined
+    ? { ok: true, identity }
+    : { ...refuse('username_reserved', name.reserved), identity };
 }
+
+/** A user name within the rules; `reserved`: what was looked at, when it is one that sign-ins do not get. */
+type ResolvedUsername =
+  | {
+      readonly ok: true;
+      readonly username: string;
+      readonly reserved: Readonly<Record<string, unknown>> | undefined;
+    }
+  | ReturnType<typeof refuse>;
 
 /** The upstream user name: the claim, else the verified email; its local part or all of it; within the rules. */
 function resolveUsername(
@@ -97,7 +108,7 @@ function resolveUsername(
   email: ReturnType<typeof resolveEmail>,
   config: UpstreamConfig['username'],
   preset: UpstreamConfig['preset'],
-): { readonly ok: true; readonly username: string } | Extract<IdentityResult, { ok: false }> {
+): ResolvedUsername {
   const rules = usernameRules[preset];
   const claimed = config.claim === 'email' ? undefined : profile[config.claim];
   let written: string;
@@ -124,9 +135,8 @@ function resolveUsername(
   ) {
     return refuse('username_invalid', observed);
   }
-  if (isReservedUsername(username, config.reserved ?? rules.reserved))
-    return refuse('username_reserved', observed);
-  return { ok: true, username };
+  const reserved = isReservedUsername(username, config.reserved ?? rules.reserved);
+  return { ok: true, username, reserved: reserved ? observed : undefined };
 }
 
 /** What stands before the `@`. With two of them nobody can say what the local part is: empty, which no rule accepts. */

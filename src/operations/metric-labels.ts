@@ -29,7 +29,7 @@ export const endings = ['signout', 'replaced', 'expired', 'subject_changed', 'so
 export const logouts = ['local', 'rp_initiated'] as const;
 export const limitedEndpoints = ['signin', 'callback', 'signout'] as const;
 /** The commands that session/redis-store.ts sends. */
-export const storeCommands = ['get', 'set', 'setnx', 'pexpire', 'del', 'ping'] as const;
+export const storeCommands = ['get', 'set', 'setnx', 'pexpire', 'del', 'ping', 'scan'] as const;
 export const idpEndpoints = ['discovery', 'jwks', 'token', 'userinfo', 'par'] as const;
 export const idpResults = ['ok', 'error', 'timeout'] as const;
 

@@ -143,6 +143,10 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
     title: 'This user name belongs to someone else',
     message: 'Another account already has this name here. Tell your administrator.',
   },
+  email_conflict: {
+    title: 'This email address belongs to someone else',
+    message: 'Another account already has this email address here. Tell your administrator.',
+  },
   // The gate
   session_required: {
     title: 'You are signed out',

@@ -54,6 +54,11 @@ export function createMemoryStore(clock: Clock): Store {
       if (absent) keep(key, value, ttlMs ?? Infinity);
       return Promise.resolve(absent);
     },
+    // Not suspended by anything: an async generator all the same, as whoever reads it expects to wait.
+    // eslint-disable-next-line @typescript-eslint/require-await
+    async *keys(wanted) {
+      for (const key of [...held.keys()]) if (key.startsWith(wanted) && find(key) !== undefined) yield key;
+    },
     health: () => upSince,
     ping: () => Promise.resolve(),
     close() {

@@ -40,6 +40,24 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
             : await redis.set(`${prefix}${key}`, value, 'PX', wholeMs(ttlMs), 'NX');
         return reply === 'OK';
       }),
+    async *keys(wanted) {
+      const pattern = `${escapeGlob(`${prefix}${wanted}`)}*`;
+      // SCAN may show a key twice while the server's table grows.
+      const seen = new Set<string>();
+      let cursor = '0';
+      do {
+        const from = cursor;
+        const [next, found] = await connection.run('scan', false, (redis) =>
+          redis.scan(from, 'MATCH', pattern, 'COUNT', scanCount),
+        );
+        cursor = next;
+        for (const key of found) {
+          if (seen.has(key)) continue;
+          seen.add(key);
+          yield key.slice(prefix.length);
+        }
+      } while (cursor !== '0');
+    },
     health: () => connection.health(),
     ping: () =>
       connection.run('ping', false, async (redis) => {
@@ -50,6 +68,14 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
       return Promise.resolve();
     },
   };
+}
+
+/** Keys looked at in one step: a step must not hold up the server's other clients. */
+const scanCount = 500;
+
+/** A text that stands for itself in a glob of Redis. */
+function escapeGlob(text: string): string {
+  return text.replace(/[*?[\]\\^-]/g, '\\$&');
 }
 
 /** PTTL's answers that are no time. */

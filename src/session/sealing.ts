@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
 import { SallyportError } from '../kernel/error.ts';
 import type { Randomness } from '../kernel/randomness.ts';
 
@@ -32,8 +32,12 @@ export interface Sealing {
   sealSession(cookieValue: string, plaintext: Uint8Array): Buffer;
   /** Opens a session's record with any of the secrets. */
   openSession(cookieValue: string, sealed: Uint8Array): Buffer | undefined;
-  /** Seals under the first secret alone. `aad` is not stored: the opener must bring the same. */
-  sealShared(purpose: string, plaintext: Uint8Array, aad: string): Buffer;
+  /**
+   * Seals under one secret alone. `aad` is not stored: the opener must bring the same.
+   *
+   * @param secretIndex which secret; the first one, but for what replicas must open that do not know it yet
+   */
+  sealShared(purpose: string, plaintext: Uint8Array, aad: string, secretIndex?: number): Buffer;
   /** Opens what {@link Sealing.sealShared} made for the same purpose and `aad`, with any of the secrets. */
   openShared(purpose: string, sealed: Uint8Array, aad: string): Buffer | undefined;
   /** Like {@link Sealing.openShared}; says too whether the first secret sealed it, or one to be retired. */
@@ -42,6 +46,11 @@ export interface Sealing {
     sealed: Uint8Array,
     aad: string,
   ): { readonly plaintext: Buffer; readonly sealedByFirst: boolean } | undefined;
+  /**
+   * Where something that is looked up by value stands: an HMAC for each secret, the first secret's first. Whoever copies
+   * the store cannot even try out names without the secret. Look under all, write under the first.
+   */
+  indexKeys(purpose: string, value: string): readonly [string, ...string[]];
 }
 
 /** Whether this text can be a session cookie's value at all: 256 bits in base64url, nothing else. */
@@ -82,6 +91,20 @@ export function createSealing(secrets: readonly Buffer[], randomness: Randomness
     return openDetailed((secret) => secret, sharedInfo(purpose), sealed, aad);
   }
 
+  const indexSecrets = new Map<string, readonly Buffer[]>();
+
+  function indexKeys(purpose: string, value: string): readonly [string, ...string[]] {
+    let derived = indexSecrets.get(purpose);
+    if (derived === undefined) {
+      derived = secrets.map((secret) => deriveIndexSecret(secret, purpose));
+      indexSecrets.set(purpose, derived);
+    }
+    const [head = '', ...rest] = derived.map((key) =>
+      createHmac('sha256', key).update(value, 'utf8').digest('base64url'),
+    );
+    return [head, ...rest];
+  }
+
   return {
     sessionKey,
     sealSession: (cookieValue, plaintext) =>
@@ -93,13 +116,20 @@ export function createSealing(secrets: readonly Buffer[], randomness: Randomness
         sealed,
         sessionKey(cookieValue),
       )?.plaintext,
-    sealShared: (purpose, plaintext, aad) => seal(first, sharedInfo(purpose), plaintext, aad, randomness),
+    sealShared: (purpose, plaintext, aad, secretIndex = 0) =>
+      seal(secrets[secretIndex] ?? first, sharedInfo(purpose), plaintext, aad, randomness),
     openShared: (purpose, sealed, aad) => openSharedDetailed(purpose, sealed, aad)?.plaintext,
     openSharedDetailed,
+    indexKeys,
   };
 }
 
 const sessionInfo = 'sallyport/v1/session';
+
+/** An info of its own: no key that seals is ever one that indexes. */
+function deriveIndexSecret(secret: Buffer, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, Buffer.alloc(0), `sallyport/v1/index/${purpose}`, keyBytes));
+}
 
 function sharedInfo(purpose: string): string {
   return `sallyport/v1/shared/${purpose}`;

@@ -67,6 +67,8 @@ export interface Store {
   delete(key: string): Promise<boolean>;
   /** Stores only if absent; true for the one caller that did. Single use of states, creation of keys once. */
   putIfAbsent(key: string, value: Buffer, ttlMs: number | undefined): Promise<boolean>;
+  /** Every key that begins with `prefix` and stands during the whole enumeration, once; those that come or go, perhaps. */
+  keys(prefix: string): AsyncIterable<string>;
   /** Whether the store answered last; never throws, never waits. */
   health(): StoreHealth;
   /** Proves the connection by a round trip. */

@@ -1,5 +1,7 @@
 import { stand } from '../assurance/outcome.ts';
-import { resolveIdentity } from '../identity/resolve.ts';
+import { claimIdentity, isGranted } from '../identity/binding-claim.ts';
+import { createBindings } from '../identity/binding.ts';
+import { resolveIdentity, type IdentityResult } from '../identity/resolve.ts';
 import { nowSeconds } from '../kernel/clock.ts';
 import { randomToken } from '../kernel/randomness.ts';
 import type { VerifiedSignIn } from '../provider/types.ts';
@@ -27,6 +29,7 @@ export interface Admission {
 /** The admission over its ports. */
 export function createAdmission(deps: SignInDeps): Admission {
   const { sessions, meter, clock } = deps;
+  const bindings = createBindings(deps);
 
   async function admit(
     request: SignInRequest,
@@ -52,18 +55,13 @@ export function createAdmission(deps: SignInDeps): Admission {
 
     const headerClaims = upstream.identity_headers?.map(({ claim }) => claim);
     const resolved = resolveIdentity(signIn, config, upstream.username, upstream.preset, headerClaims);
-    if (!resolved.ok) {
-      recorder.failed(resolved.code, { observed: resolved.observed }, claimedUser(signIn.claims));
-      const base = {
-        kind: 'refused',
-        status: 403,
-        detail: undefined,
-        mfa: undefined,
-        idp: undefined,
-      } as const;
-      return { ...base, code: resolved.code, returnTo, setCookies };
+    const admissible = resolved.ok ? resolved : await admitReserved(request, resolved);
+    if (!admissible.ok) {
+      const { code, observed } = admissible;
+      recorder.failed(code, { observed }, claimedUser(signIn.claims));
+      return refuse(code, returnTo, setCookies);
     }
-    const { identity } = resolved;
+    const { identity } = admissible;
 
     const now = nowSeconds(clock);
     const subject = {
@@ -80,17 +78,22 @@ export function createAdmission(deps: SignInDeps): Admission {
         { observed: verdict.observed, required: verdict.required, reason },
         auditUser(identity),
       );
-      const mfa = { reason, observed: verdict.observed };
       return {
-        kind: 'refused',
-        status: 403,
-        code: reason,
-        detail: undefined,
-        mfa,
-        idp: undefined,
-        returnTo,
-        setCookies,
+        ...refuse(reason, returnTo, setCookies),
+        mfa: { reason, observed: verdict.observed },
       };
+    }
+
+    if (upstream.username.bind) {
+      const conflict = await claimIdentity(
+        bindings,
+        { identity, issuer: config.issuer, source: config.id },
+        upstream,
+      );
+      if (conflict !== undefined) {
+        recorder.conflicted(conflict, auditUser(identity));
+        return refuse(conflict.code, returnTo, setCookies);
+      }
     }
 
     const record = recordOf(request, attempt, signIn, identity, now);
@@ -99,6 +102,17 @@ export function createAdmission(deps: SignInDeps): Admission {
     recorder.succeeded(record, standing);
     setCookies.push(serializeSessionCookie(site.name, cookieValue, site.secure));
     return { kind: 'signed_in', location: returnTo, setCookies };
+  }
+
+  /** Names that nobody gets by signing in: whom the operator has given one may have it. */
+  async function admitReserved(
+    { generation, source }: SignInRequest,
+    refused: Extract<IdentityResult, { ok: false }>,
+  ): Promise<IdentityResult> {
+    const { identity } = refused;
+    if (identity === undefined || !generation.config.upstream.username.bind) return refused;
+    const { issuer } = source.config;
+    return (await isGranted(bindings, { identity, issuer })) ? { ok: true, identity } : refused;
   }
 
   async function isAnotherSubject(
@@ -151,6 +165,11 @@ export function createAdmission(deps: SignInDeps): Admission {
   }
 
   return { admit };
+}
+
+function refuse(code: string, returnTo: string, setCookies: readonly string[]): SignInRefused {
+  const plain = { detail: undefined, mfa: undefined, idp: undefined };
+  return { kind: 'refused', status: 403, code, ...plain, returnTo, setCookies };
 }
 
 /** Only what somebody will use: the ID token as the hint of sign-out, the access token where the upstream gets it. */

@@ -1,6 +1,7 @@
 import { hintFor } from '../assurance/reasons.ts';
 import type { Standing, Verdict } from '../assurance/types.ts';
 import type { AuditAction, AuditUser } from '../audit/types.ts';
+import type { BindingConflict } from '../identity/binding-claim.ts';
 import type { Identity, SessionRecord } from '../session/types.ts';
 import type { SignInDeps, SignInRequest } from './types.ts';
 
@@ -11,6 +12,8 @@ export interface SignInRecorder {
   rejected(verdict: Observation, user: AuditUser | undefined): void;
   /** Refused or broken for any other reason. */
   failed(reason: string, fields: Readonly<Record<string, unknown>>, user: AuditUser | undefined): void;
+  /** Refused because the user name, or the email address, belongs to another subject. */
+  conflicted(conflict: BindingConflict, user: AuditUser): void;
   /** Counts a verdict. */
   verdict(standing: Standing): void;
 }
@@ -82,6 +85,21 @@ export function createRecorder(
     failed(reason, fields, user) {
       const hint = hintFor(reason, source.policy.preset);
       write('signin.failed', user, { reason, ...fields, ...(hint === '' ? {} : { hint }) });
+      meter.signIn(sourceId, 'failed');
+    },
+    conflicted({ code, wanted, holder }, user) {
+      write('identity.username_conflict', user, {
+        reason: code,
+        [wanted.kind]: wanted.value,
+        wanted_by: { issuer: wanted.issuer, subject: wanted.subject, source: wanted.source },
+        held_by: {
+          issuer: holder.issuer,
+          subject: holder.subject,
+          source: holder.source,
+          since: new Date(holder.since * 1000).toISOString(),
+        },
+        hint: hintFor(code, source.policy.preset),
+      });
       meter.signIn(sourceId, 'failed');
     },
     verdict({ verdict, outcome }) {

@@ -6,12 +6,12 @@ import type { Meter } from '../kernel/meter.ts';
 import type { Randomness } from '../kernel/randomness.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { IdpRefusal } from '../provider/types.ts';
+import type { Sealing } from '../session/sealing.ts';
 import type { Sessions, Store } from '../session/types.ts';
-import type { AttemptSealing } from './attempt.ts';
 
 /** What the sign-in is made of; ports only. */
 export interface SignInDeps {
-  readonly sealing: AttemptSealing;
+  readonly sealing: Sealing;
   readonly store: Store;
   readonly sessions: Sessions;
   readonly audit: AuditSink;

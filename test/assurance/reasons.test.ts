@@ -12,7 +12,7 @@ const codes = [
     ' ',
   ),
   ...'email_domain_not_allowed email_unverified group_not_allowed groups_unavailable'.split(' '),
-  ...'username_invalid username_reserved username_conflict state_invalid token_invalid idp_unavailable'.split(
+  ...'username_invalid username_reserved username_conflict email_conflict state_invalid token_invalid idp_unavailable'.split(
     ' ',
   ),
   ...'aal2_required attested_not_accepted'.split(' '),

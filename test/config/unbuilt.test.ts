@@ -26,7 +26,6 @@ const unbuilt = [
   'server.workers',
   'operations.control_socket',
   'upstream.bound_cookies',
-  'upstream.username.bind',
   'session.redis.sentinel',
   'session.redis.cluster',
   'routes[0].credential_headers',

@@ -82,6 +82,18 @@ export async function holdToStoreContract(t: Test, { store, elapse }: StoreUnder
     t.equal((await store.get('forever-2'))?.ttlMs, Infinity);
   });
 
+  await t.test('keys are enumerated by prefix, each once, and a prefix is no pattern', async (t) => {
+    const wanted = Array.from({ length: 700 }, (_, index) => `list:[a*]?^-\\${index}`);
+    await Promise.all(wanted.map((key) => store.put(key, value, 60_000)));
+    await store.put('list:aX1', value, 60_000);
+    await store.put('list:[a*]?^-\\short', value, 30);
+    await elapse(35);
+    const found: string[] = [];
+    for await (const key of store.keys('list:[a*]?^-\\')) found.push(key);
+    t.same(found.sort(), [...wanted].sort());
+    for await (const key of store.keys('nobody:')) t.fail(`found ${key}`);
+  });
+
   await t.test('it answers a ping and says that it is up', async (t) => {
     await store.ping();
     const health = store.health();

@@ -41,7 +41,8 @@ const username = z
       .boolean()
       .default(true)
       .meta({
-        description: 'Whether an upstream user name belongs to one (issuer, subject) for good.',
+        description:
+          'Whether an upstream user name belongs to one (issuer, subject) for good; with forgejo and gitea a verified email address too. See docs/user-names.md.',
         examples: [true],
       }),
   })
