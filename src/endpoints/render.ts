@@ -30,6 +30,11 @@ export function renderRefusal(
   if (location !== undefined) {
     return { status, headers: { ...answerHeaders, ...refusal.headers, location }, body: '' };
   }
+  if (refusal.plainText === true) {
+    const message = refusal.message ?? textOfCode(refusal.code, status).message;
+    const headers = { ...answerHeaders, 'content-type': 'text/plain; charset=utf-8', ...refusal.headers };
+    return { status, headers, body: `${message}\n` };
+  }
   if (facts.navigation || facts.formNavigation === true) {
     const body = refusalPage(refusal, facts, generation, context, nowMs);
     return { status, headers: { ...pageHeaders(), ...refusal.headers }, body };

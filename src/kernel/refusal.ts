@@ -13,6 +13,8 @@ export interface Refusal {
   readonly headers?: Readonly<Record<string, string>>;
   /** One sentence for the person in front of the screen; without it the page has its own for the code. */
   readonly message?: string;
+  /** Said as one plain line instead of page or JSON: to tools that show nothing else. */
+  readonly plainText?: boolean;
   /** More members of the JSON body (e.g. RFC 9470's `acr_values`, `max_age`). Never a secret. */
   readonly body?: Readonly<Record<string, unknown>>;
 }

@@ -177,6 +177,16 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
     title: 'This request came from another site',
     message: 'For your safety it was not carried out. Go to the page itself and try again there.',
   },
+  password_refused: {
+    title: 'Passwords are not accepted here',
+    message:
+      'Passwords are not accepted here, since a stolen one would pass without a second factor. Sign in with the browser, make a personal access token, and use that as the password.',
+  },
+  credential_malformed: {
+    title: 'This is no access token',
+    message:
+      'What was sent for authorization is not a personal access token. Sign in with the browser, make one, and send it alone.',
+  },
   cross_site_request: {
     title: 'This request came from another site',
     message: 'For your safety it was not carried out. Go to the page itself and try again there.',

@@ -28,8 +28,11 @@ export function decideGate(
     case 'session':
       return decideSession(rule, request, session, nowMs);
     case 'credentials':
-    case 'bearer':
+      return decideCredentials(rule, request, session, nowMs);
     case 'upstream':
+      // The upstream asks for its own means: no session of ours may stand in for them.
+      return comesFromForeignSocket(request) ? refuse('origin_not_allowed') : passOn;
+    case 'bearer':
     default:
       // Refused when the configuration is loaded; should one come this far, it opens nothing.
       return refuse('access_not_supported');
@@ -37,6 +40,9 @@ export function decideGate(
 }
 
 const refuse = (code: string): GateDecision => ({ kind: 'refuse', status: 403, code });
+
+/** With what the client brought itself, and nothing of ours. */
+const passOn: GateDecision = { kind: 'pass', withSession: false, withCredential: true };
 
 function decideDenied(
   rule: RouteRule,
@@ -57,6 +63,33 @@ function decidePublic(request: GateRequest, session: SessionFacts | undefined): 
   return isForged(request) ? refuse('cross_site_request') : { kind: 'pass', withSession: true };
 }
 
+/**
+ * A credential decides alone, whatever session came along: an upstream that cannot make sense of it must find nothing else to go by.
+ * What narrows a session says nothing about a credential, which the upstream checks.
+ */
+function decideCredentials(
+  rule: RouteRule,
+  request: GateRequest,
+  session: SessionFacts | undefined,
+  nowMs: number,
+): GateDecision {
+  switch (request.credential) {
+    case 'token':
+      return comesFromForeignSocket(request) ? refuse('origin_not_allowed') : passOn;
+    case 'password':
+      return { kind: 'refuse_credential', code: 'password_refused' };
+    case 'malformed':
+      return { kind: 'refuse_credential', code: 'credential_malformed' };
+    case undefined:
+      break;
+    default:
+      return refuse('credential_malformed');
+  }
+  if (session?.standing.outcome.admit !== true && !request.navigation && !request.upgrade)
+    return { kind: 'ask_credential' };
+  return decideSession(rule, request, session, nowMs);
+}
+
 function decideSession(
   rule: RouteRule,
   request: GateRequest,
@@ -64,9 +97,13 @@ function decideSession(
   nowMs: number,
 ): GateDecision {
   if (comesFromForeignSocket(request)) return refuse('origin_not_allowed');
-  if (session === undefined) return { kind: 'sign_in', reason: 'session_required' };
+  if (session === undefined)
+    return rule.endsSession && request.navigation
+      ? { kind: 'signed_out' }
+      : { kind: 'sign_in', reason: 'session_required' };
   if (!session.standing.outcome.admit) return { kind: 'sign_in', reason: 'session_not_sufficient' };
-  if (isForged(request)) return refuse('cross_site_request');
+  // Some forges sign out by GET: another site's link or image must not.
+  if (rule.endsSession ? isFromElsewhere(request) : isForged(request)) return refuse('cross_site_request');
   const outsider = judgeUser(rule, session);
   if (outsider !== undefined) return refuse(outsider);
   return judgeAssurance(rule, session, Math.floor(nowMs / 1000)) ?? { kind: 'pass', withSession: true };
@@ -86,7 +123,10 @@ function comesFromForeignSocket(request: GateRequest): boolean {
  * @see W3C Fetch Metadata section 2.3
  */
 function isForged(request: GateRequest): boolean {
-  if (safeMethods.has(request.method)) return false;
+  return !safeMethods.has(request.method) && isFromElsewhere(request);
+}
+
+function isFromElsewhere(request: GateRequest): boolean {
   if (request.fetchSite !== undefined)
     return request.fetchSite !== 'same-origin' && request.fetchSite !== 'none';
   return request.requestOrigin !== undefined && !request.publicOrigins.has(request.requestOrigin);

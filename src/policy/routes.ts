@@ -16,6 +16,7 @@ export interface RouteSettings {
   readonly emails?: readonly string[] | undefined;
   /** The one source whose `groups` and `emails` are meant. */
   readonly source?: string | undefined;
+  readonly credential_headers?: readonly string[] | undefined;
 }
 
 /** The rule that a configured route stands for. `source` and `sources` both narrow: a session has to satisfy each. */
@@ -34,6 +35,8 @@ export function ruleOfConfig(route: RouteSettings): RouteRule {
     groups: route.groups,
     emails: route.emails,
     signInInstead: false,
+    credentialHeaders: route.credential_headers?.map((name) => name.toLowerCase()),
+    endsSession: false,
   };
 }
 
@@ -51,6 +54,8 @@ export function plainRule(name: string, path: string, access: Access): RouteRule
     groups: undefined,
     emails: undefined,
     signInInstead: false,
+    credentialHeaders: undefined,
+    endsSession: false,
   };
 }
 
@@ -184,8 +189,17 @@ export function findRouteFaults(
       const cure = 'leave it out for every method, or name some';
       faults.push({ index, path: ['methods'], message: 'methods: [] matches no request', cure });
     }
-    return [...faults, ...judgeNarrowing(route, index)];
+    return [...faults, ...judgeNarrowing(route, index), ...judgeCredentialHeaders(route, index)];
   });
+}
+
+/** Headers that count as a credential where no credential counts. */
+function judgeCredentialHeaders(route: RouteSettings, index: number): readonly RouteFault[] {
+  if (route.credential_headers === undefined || route.access === 'credentials') return [];
+  const message = `credential_headers has no effect on a route with access: ${route.access}`;
+  return [
+    { index, path: ['credential_headers'], message, cure: 'write access: credentials, or leave it out' },
+  ];
 }
 
 /** Keys that narrow a session, on a route that asks for none: they would look like protection and be none. */

@@ -1,4 +1,5 @@
 import type { Standing } from '../assurance/types.ts';
+import type { CredentialShape } from './credential.ts';
 
 /** Who may pass a route (SPEC section 5). */
 export type Access = 'session' | 'credentials' | 'bearer' | 'public' | 'upstream' | 'deny';
@@ -20,6 +21,10 @@ export interface RouteRule {
   readonly emails: readonly string[] | undefined;
   /** A deny row whose navigations go to sign-in instead (a forge's own login form). */
   readonly signInInstead: boolean;
+  /** On `credentials`: lower-case names of headers that count as a credential beside `Authorization`. */
+  readonly credentialHeaders: readonly string[] | undefined;
+  /** Whether the upstream's success ends the session here as well (a forge's own sign-out). */
+  readonly endsSession: boolean;
 }
 
 /** The canonical copy of a target's path, for matching only: the upstream gets the raw bytes. */
@@ -52,6 +57,8 @@ export interface GateRequest {
   readonly requestOrigin: string | undefined;
   /** The origins in `server.public_url`. */
   readonly publicOrigins: ReadonlySet<string>;
+  /** What the request brings for the upstream to check; looked for on `credentials` routes only. */
+  readonly credential: CredentialShape | undefined;
 }
 
 /** The gate's decision, as data. The zero value of a decision is a refusal. */
@@ -60,6 +67,8 @@ export type GateDecision =
       readonly kind: 'pass';
       /** Whether the session's identity headers and cookies go along. */
       readonly withSession: boolean;
+      /** Whether the client's own credential goes along; never beside a session. */
+      readonly withCredential?: true;
     }
   /** No session (or one that opens nothing under today's policy): sign in. */
   | { readonly kind: 'sign_in'; readonly reason: 'session_required' | 'session_not_sufficient' }
@@ -75,8 +84,14 @@ export type GateDecision =
       readonly requireAal: 'aal1' | 'aal2' | undefined;
       readonly maxAuthAgeSeconds: number | undefined;
     }
+  /** Nobody signed in, no credential, and no person to send to sign-in: 401 that tools answer by asking for one. */
+  | { readonly kind: 'ask_credential' }
+  /** A credential that may not go upstream: 401, and why. */
+  | { readonly kind: 'refuse_credential'; readonly code: 'password_refused' | 'credential_malformed' }
   /** A signed-in user's navigation to a `signInInstead` row (the forge's own login form): 302 to `/`. */
   | { readonly kind: 'redirect_home' }
+  /** Signing out without being signed in: there is nothing to end. */
+  | { readonly kind: 'signed_out' }
   | {
       readonly kind: 'refuse';
       readonly status: 400 | 403 | 404;

@@ -5,6 +5,8 @@ import { isFault } from '../kernel/error.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { canonicalTarget } from '../policy/canonical-target.ts';
+import { findCredential } from '../policy/credential.ts';
+import type { CredentialShape } from '../policy/credential.ts';
 import { decideGate } from '../policy/gate.ts';
 import type { GateDecision, GateRequest, RouteRule, SessionFacts } from '../policy/types.ts';
 import { readCookie, sessionCookie } from '../session/cookie.ts';
@@ -20,6 +22,8 @@ export interface GateResult {
   readonly session: OpenedSession | undefined;
   /** Whether the session's identity and cookies go along. */
   readonly withSession: boolean;
+  /** Whether the client's own credential goes along; never beside a session. */
+  readonly withCredential: boolean;
 }
 
 /** Judges one request; synchronously where memory knows its session. */
@@ -73,6 +77,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
     facts: RequestFacts,
     generation: Generation,
     session: OpenedSession | undefined,
+    credential?: CredentialShape,
   ): GateResult {
     const nowMs = clock.nowMs();
     const known = session === undefined ? undefined : factsOf(session, generation, nowMs);
@@ -83,6 +88,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
       fetchSite: single(raw.headers['sec-fetch-site'])?.toLowerCase(),
       requestOrigin: raw.headers.origin,
       publicOrigins: originsOf(generation),
+      credential,
     };
     const decision = decideGate(rule, request, known, nowMs);
     const opened = known === undefined ? undefined : session;
@@ -92,13 +98,15 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
         rule,
         session: opened,
         withSession: decision.withSession && opened !== undefined,
+        withCredential: decision.withCredential === true,
       };
     }
     return {
-      refusal: refusalOf(decision, facts, generation, known),
+      refusal: refusalOf(decision, raw, facts, generation, known),
       rule,
       session: opened,
       withSession: false,
+      withCredential: false,
     };
   }
 
@@ -110,6 +118,12 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
       return refused({ status: 404, code: 'not_found' });
     }
     const rule = generation.matchRoute(facts.method, target);
+    // No session can matter: none is looked for, so that neither a cookie nor the store's state makes a difference.
+    if (rule.access === 'upstream') return conclude(rule, raw, facts, generation, undefined);
+    if (rule.access === 'credentials') {
+      const credential = findCredential(raw.rawHeaders, rule.credentialHeaders);
+      if (credential !== undefined) return conclude(rule, raw, facts, generation, undefined, credential);
+    }
     const cookie = readCookie(
       raw.headers.cookie,
       sessionCookie(generation.config.session.cookie_name, facts.origin.startsWith('https:')),
@@ -128,6 +142,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
           rule,
           session: undefined,
           withSession: false,
+          withCredential: false,
         };
       },
     );
@@ -135,14 +150,12 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
 }
 
 function goesWithoutStore(rule: RouteRule): boolean {
-  return (
-    rule.access === 'public' || rule.access === 'upstream' || (rule.access === 'deny' && !rule.signInInstead)
-  );
+  return rule.access === 'public' || (rule.access === 'deny' && !rule.signInInstead);
 }
 
 /** A refusal before any rule was asked. */
 export function refused(refusal: Refusal): GateResult {
-  return { refusal, rule: undefined, session: undefined, withSession: false };
+  return { refusal, rule: undefined, session: undefined, withSession: false, withCredential: false };
 }
 
 function single(value: string | string[] | undefined): string | undefined {
@@ -175,6 +188,7 @@ function fold(code: number): number {
 /** "Who is told what" (SPEC section 5), as data. */
 function refusalOf(
   decision: Exclude<GateDecision, { kind: 'pass' }>,
+  raw: IncomingMessage,
   facts: RequestFacts,
   generation: Generation,
   session: SessionFacts | undefined,
@@ -198,6 +212,22 @@ function refusalOf(
       }
       return stepUpChallenge(decision, generation, session);
     }
+    case 'ask_credential':
+      return { status: 401, code: 'session_required', headers: basicChallenge(generation) };
+    case 'refuse_credential':
+      return {
+        status: 401,
+        code: decision.code,
+        headers: basicChallenge(generation),
+        // Git shows its user what a server says in plain text, and nothing else.
+        ...(raw.headers['user-agent']?.startsWith('git/') === true ? { plainText: true } : {}),
+      };
+    case 'signed_out':
+      return {
+        status: 302,
+        code: 'signed_out',
+        location: `${generation.config.server.path_prefix}/signed-out`,
+      };
     case 'redirect_home':
       return { status: 302, code: 'redirect_home', location: '/' };
     case 'refuse':
@@ -223,6 +253,12 @@ const assuranceCodes: ReadonlySet<string> = new Set([
 function evidenceOf(session: SessionFacts | undefined): Pick<Refusal, 'body'> {
   if (session === undefined) return {};
   return { body: { source: session.sourceId, observed: session.standing.verdict.observed } };
+}
+
+/** What makes git, docker and package managers ask for a credential. @see RFC 7617 */
+function basicChallenge({ config }: Generation): Readonly<Record<string, string>> {
+  const realm = config.branding.product_name.replace(/[^ !#-[\]-~]/g, '');
+  return { 'www-authenticate': `Basic realm="${realm}", charset="UTF-8"` };
 }
 
 /** @see RFC 9470 section 3 */

@@ -17,6 +17,7 @@ const request = (more: Partial<GateRequest> = {}): GateRequest => ({
   fetchSite: undefined,
   requestOrigin: undefined,
   publicOrigins: new Set([origin, 'https://git.example.com']),
+  credential: undefined,
   ...more,
 });
 const standings = {
@@ -102,15 +103,100 @@ t.test(
 );
 
 t.test('an access that is not built, or does not exist, opens nothing', async (t) => {
-  for (const access of [
-    'credentials',
-    'bearer',
-    'upstream',
-    'everyone' as Access,
-    null as unknown as Access,
-  ] as const) {
+  for (const access of ['bearer', 'everyone' as Access, null as unknown as Access] as const) {
     t.strictSame(decideGate(rule({}, access), request(), session(), nowMs), refused('access_not_supported'));
   }
+});
+
+const passOn = { kind: 'pass', withSession: false, withCredential: true };
+
+t.test('credentials: a token passes alone, whatever session came along', async (t) => {
+  const tools = rule({ requireAal: 'aal2', maxAuthAgeSeconds: 1, groups: ['admins'] }, 'credentials');
+  for (const who of [undefined, session(), session('rejected')]) {
+    for (const more of [{}, { method: 'POST', fetchSite: 'cross-site' }, { navigation: false }]) {
+      t.strictSame(decideGate(tools, request({ credential: 'token', ...more }), who, nowMs), passOn);
+      for (const [credential, code] of [
+        ['password', 'password_refused'],
+        ['malformed', 'credential_malformed'],
+        ['new kind' as 'token', undefined],
+      ] as const) {
+        t.strictSame(
+          decideGate(tools, request({ credential, ...more }), who, nowMs),
+          code === undefined ? refused('credential_malformed') : { kind: 'refuse_credential', code },
+          credential,
+        );
+      }
+    }
+  }
+  t.strictSame(
+    decideGate(tools, request({ credential: 'token', upgrade: true, navigation: false }), undefined, nowMs),
+    refused('origin_not_allowed'),
+  );
+});
+
+t.test('credentials: without one a session is asked for, and narrowed, as anywhere', async (t) => {
+  const tools = rule({}, 'credentials');
+  t.match(decideGate(tools, request(), undefined, nowMs), { kind: 'sign_in' }, 'a person');
+  for (const who of [undefined, session('rejected')]) {
+    t.strictSame(decideGate(tools, request({ navigation: false }), who, nowMs), { kind: 'ask_credential' });
+  }
+  t.strictSame(decideGate(tools, request({ navigation: false }), session(), nowMs), pass);
+  t.strictSame(
+    decideGate(tools, request({ method: 'POST', fetchSite: 'cross-site' }), session(), nowMs),
+    refused('cross_site_request'),
+  );
+  const strong = rule({ requireAal: 'aal2' }, 'credentials');
+  t.match(decideGate(strong, request(), session('none'), nowMs), { kind: 'step_up' });
+  t.strictSame(
+    decideGate(rule({ groups: ['admins'] }, 'credentials'), request(), session(), nowMs),
+    refused('group_not_allowed'),
+  );
+});
+
+t.test('session, public, deny: a credential opens nothing', async (t) => {
+  for (const credential of ['token', 'password', 'malformed'] as const) {
+    t.match(decideGate(rule(), request({ credential }), undefined, nowMs), { kind: 'sign_in' });
+    t.strictSame(
+      decideGate(rule({}, 'deny'), request({ credential }), session(), nowMs),
+      refused('route_denied'),
+    );
+    t.strictSame(decideGate(rule({}, 'public'), request({ credential }), undefined, nowMs), {
+      kind: 'pass',
+      withSession: false,
+    });
+  }
+});
+
+t.test('upstream: everyone passes with what they brought, nobody with a session', async (t) => {
+  for (const who of [undefined, session(), session('rejected')]) {
+    for (const method of ['GET', 'POST']) {
+      const asked = request({ method, fetchSite: 'cross-site' });
+      t.strictSame(decideGate(rule({}, 'upstream'), asked, who, nowMs), passOn);
+    }
+  }
+  t.strictSame(
+    decideGate(rule({}, 'upstream'), request({ upgrade: true, navigation: false }), undefined, nowMs),
+    refused('origin_not_allowed'),
+  );
+});
+
+t.test("the forge's sign-out: no other site may link to it, not even by GET", async (t) => {
+  const logout = rule({ endsSession: true });
+  for (const method of ['GET', 'HEAD', 'POST']) {
+    for (const fetchSite of ['same-origin', 'none', undefined] as const)
+      t.strictSame(decideGate(logout, request({ method, fetchSite }), session(), nowMs), pass);
+    for (const fetchSite of ['cross-site', 'same-site', ''])
+      t.strictSame(
+        decideGate(logout, request({ method, fetchSite }), session(), nowMs),
+        refused('cross_site_request'),
+      );
+    t.strictSame(
+      decideGate(logout, request({ method, requestOrigin: 'https://evil.example' }), session(), nowMs),
+      refused('cross_site_request'),
+    );
+  }
+  t.strictSame(decideGate(logout, request(), undefined, nowMs), { kind: 'signed_out' });
+  t.match(decideGate(logout, request({ navigation: false }), undefined, nowMs), { kind: 'sign_in' });
 });
 
 t.test('narrowing: every list that is written has to be satisfied', async (t) => {
@@ -293,7 +379,7 @@ t.test(
 );
 
 t.test(
-  'property: nothing passes with a session that is not admitted, and nothing but public passes without one',
+  'property: nothing passes with a session that is not admitted, nor with session and credential at once, nor where neither is asked for',
   async () => {
     const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
     const anyRule = fc.record<RouteRule>({
@@ -308,6 +394,8 @@ t.test(
       groups: optional(fc.subarray(['users', 'admins'])),
       emails: optional(fc.subarray(['ann@example.com', 'bob@example.com'])),
       signInInstead: fc.boolean(),
+      credentialHeaders: fc.constant(undefined),
+      endsSession: fc.boolean(),
     });
     const anyRequest = fc.record<GateRequest>({
       method: fc.constantFrom('GET', 'HEAD', 'POST', 'DELETE'),
@@ -316,6 +404,7 @@ t.test(
       fetchSite: fc.constantFrom(undefined, 'same-origin', 'none', 'cross-site', 'same-site'),
       requestOrigin: fc.constantFrom(undefined, origin, 'null', 'https://evil.example'),
       publicOrigins: fc.constant(new Set([origin])),
+      credential: fc.constantFrom(undefined, 'token', 'password', 'malformed'),
     });
     const anySession = optional(
       fc.record<SessionFacts>({
@@ -333,11 +422,20 @@ t.test(
         const decision = decideGate(each, asked, who, nowMs);
         const admitted = who?.standing.outcome.admit === true;
         if (decision.kind === 'redirect_home') return admitted && each.signInInstead;
-        if (decision.kind === 'step_up') return admitted && each.access === 'session';
+        const asksSession = each.access === 'session' || each.access === 'credentials';
+        if (decision.kind === 'step_up') return admitted && asksSession;
+        if (decision.kind === 'signed_out') return !admitted && each.endsSession;
         if (decision.kind !== 'pass') return true;
-        if (each.access !== 'public' && each.access !== 'session') return false;
+        if (each.access === 'deny' || each.access === 'bearer') return false;
         if (asked.upgrade && asked.requestOrigin !== origin) return false;
+        if (decision.withCredential === true) {
+          if (decision.withSession) return false;
+          return (
+            each.access === 'upstream' || (each.access === 'credentials' && asked.credential === 'token')
+          );
+        }
         if (!decision.withSession) return each.access === 'public';
+        if (each.access === 'credentials' && asked.credential !== undefined) return false;
         if (!admitted) return false;
         if (each.access === 'public') return true;
         const strong =

@@ -210,15 +210,7 @@ t.test('the forge presets deny what would be a second way in', async (t) => {
     t.ok(target.ok && compiled('GET', target).access === 'deny', raw);
     t.ok(target.ok && compiled('POST', target).access === 'deny', `POST ${raw}`);
   }
-  for (const raw of [
-    '/',
-    '/user/settings',
-    '/user/logout',
-    '/metrics2',
-    '/u/install',
-    '/api/v1/user',
-    '/explore',
-  ]) {
+  for (const raw of ['/', '/user/settings', '/metrics2', '/u/install', '/explore']) {
     t.equal(meets(rules, raw), 'default', raw);
   }
   t.strictSame(
@@ -229,6 +221,89 @@ t.test('the forge presets deny what would be a second way in', async (t) => {
     findRouteFaults(rules.map((rule) => route({ name: rule.name, path: rule.path, access: rule.access }))),
     [],
   );
+});
+
+t.test('the forge presets: who gets in where', async (t) => {
+  const compiled = compileRoutes(presetRoutes('gitea'));
+  const at = (raw: string, method = 'GET'): RouteRule => {
+    const target = canonicalTarget(raw);
+    if (!target.ok) throw new Error(`${raw}: ${target.why}`);
+    return compiled(method, target);
+  };
+  const credentials = [
+    ...['/u/r.git/info/refs?service=git-upload-pack', '/u/r/info/refs', '/u/r.git/git-upload-pack'],
+    ...['/u/r.git/git-receive-pack', '/u/r/git-upload-archive', '/u/r.wiki.git/info/refs', '/u/r.git/HEAD'],
+    ...['/u/r.git/objects/info/packs', '/u/r/objects/pack/pack-1.pack', '//u//r.git//info//refs/'],
+    ...['/u/r.git/info/lfs/objects/batch', '/u/r/info/lfs/locks/1/unlock', '/api/v1', '/api/v1/user'],
+    ...['/api/v1/repos/u/r/contents/a', '/api/v1/repos/u/r/branches/feature%2Fx', '/api/v1/users/u'],
+    ...['/api/packages/u/npm/@s%2Fp', '/api/packages/u/nuget/index.json', '/v2', '/v2/', '/v2/token'],
+    ...[
+      '/v2/u/i/manifests/latest',
+      '/u/r/archive/main.tar.gz',
+      '/u/r/raw/branch/main/a',
+      '/u/r/media/branch/x',
+    ],
+    ...['/u/r/releases/download/v1/a.zip', '/u/r/raw/branch/main/settings/keys', '/api/forgejo/v1/version'],
+  ];
+  for (const raw of credentials) t.equal(at(raw).access, 'credentials', raw);
+  const power = [
+    ...['/user/settings/applications', '/user/settings/applications/oauth2/1', '/user/settings/keys'],
+    ...['/user/settings/security/two_factor/enroll', '/user/settings/account', '/u/r/settings/keys'],
+    ...['/u/r/settings/hooks/1', '/org/o/settings', '/org/o/settings/hooks', '/login/oauth/authorize?x'],
+    ...['/login/oauth/grant', '/admin', '/admin/users', '/-/admin', '/-/admin/users/raw/x', '//-//admin/'],
+    ...['/api/v1/users/u/tokens', '/api/v1/users/u/tokens/3', '/api/v1/admin/users', '/api/v1/admin/raw/x'],
+    ...['/api/v1/users/u%41/tokens', '/org/raw/settings/raw/x', '/user/settings/keys/raw/x'],
+  ];
+  for (const raw of power) {
+    for (const method of ['GET', 'POST', 'DELETE', 'PROPFIND'])
+      t.match(
+        at(raw, method),
+        { access: 'session', requireAal: 'aal2', maxAuthAgeSeconds: 3_600, acceptAttested: false },
+        `${method} ${raw}`,
+      );
+  }
+  const keys = ['/api/v1/user/keys', '/api/v1/user/applications/oauth2', '/api/v1/repos/u/r/hooks'];
+  for (const raw of keys) {
+    t.match(at(raw, 'POST'), { access: 'credentials', requireAal: 'aal2', maxAuthAgeSeconds: 3_600 }, raw);
+    t.match(at(raw), { access: 'credentials', requireAal: undefined }, raw);
+  }
+  for (const raw of [
+    ...['/api/actions/runner.v1.RunnerService/Register', '/api/actions_pipeline/_apis/pipelines/1/artifacts'],
+    ...['/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact', '/login/oauth/access_token'],
+    ...['/login/oauth/keys', '/login/oauth/introspect', '/login/oauth/userinfo'],
+    '/.well-known/openid-configuration',
+  ])
+    t.equal(at(raw, 'POST').access, 'upstream', raw);
+  for (const raw of ['/assets/css/x.css', '/robots.txt', '/favicon.ico', '/manifest.json'])
+    t.equal(at(raw).access, 'public', raw);
+  for (const raw of [
+    '/avatars/1',
+    '/repo-avatars/1',
+    '/',
+    '/u/r',
+    '/u/r/issues',
+    '/user/logout',
+    '/user/events',
+  ])
+    t.equal(at(raw).access, 'session', raw);
+  t.equal(at('/user/logout').endsSession, true);
+  t.same(
+    presetRoutes('gitea').flatMap(({ path, credentialHeaders }) => (credentialHeaders ? [path] : [])),
+    ['/api/packages/**'],
+  );
+  // Spellings by which an upstream could read another path than the rule was chosen for.
+  for (const raw of [
+    '/api/v1/users/u%2Ftokens',
+    '/api/v1/admin;x/users',
+    '/api/v1%2Fadmin/users',
+    '/u/r;x/settings/keys',
+  ]) {
+    t.not(at(raw, 'POST').access, 'credentials', raw);
+    t.ok(at(raw, 'POST').requireAal === 'aal2' || at(raw, 'POST') === ambiguousRule, raw);
+  }
+  for (const raw of ['/API/V1/users/u/tokens', '/Api/v1/user', '/V2/', '/Assets/x']) {
+    t.equal(at(raw).access, 'session', `${raw}: fixed parts are compared exactly, by the forge too`);
+  }
 });
 
 t.test('property: no spelling of a denied path is let in', async () => {
@@ -275,6 +350,8 @@ t.test('a configured route becomes a rule', async (t) => {
     groups: ['g'],
     emails: ['e'],
     signInInstead: false,
+    credentialHeaders: undefined,
+    endsSession: false,
   });
   t.strictSame(ruleOfConfig(route()), plainRule('one', '/a', 'session'));
   t.strictSame(ruleOfConfig(route({ sources: ['a', 'b'] })).sources, ['a', 'b']);
