@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import type { Command } from './command.ts';
+import { headerRules } from '../identity/presets.ts';
+import type { Command, CommandIo } from './command.ts';
+import { checkDirect } from './check/direct.ts';
 import { ok, warn, type Area } from './check/finding.ts';
 import { checkRedis } from './check/redis.ts';
 import { registrations, routeTable } from './check/registration.ts';
@@ -13,22 +15,38 @@ export const checkCommand: Command = {
   name: 'check',
   summary: 'try everything that a start would need',
   usage: `Usage: sallyport check [--config FILE] [--json]
+       sallyport check --direct URL [--as NAME] [--config FILE] [--json]
 
 Tries for real what serve will need: the file and the secrets it names, each IdP's discovery, keys and client
 credentials, the MFA policy against what the IdP announces, Redis and its eviction policy, and the upstream.
 Prints what to register at each IdP and the expanded route table. Changes nothing and starts nothing.
 
-  --config FILE   the configuration; else SALLYPORT_CONFIG
+With --direct it only sends a spoofed identity header straight to the upstream, past Sallyport, and fails if it is believed: run it
+from wherever somebody could try. An upstream that believes it and registers users by itself then has an account to be deleted.
+
+  --config FILE   the configuration; else SALLYPORT_CONFIG. Needless with --direct: with it, the configured headers are tried too
   --json          print one JSON object
+  --direct URL    where the upstream might be reached past Sallyport: http://host:port
+  --as NAME       with --direct: an account that the upstream has, where it does not register users by itself
 
 Exit status: 0 nothing failed (there may be warnings), 1 something failed, 2 usage or configuration.`,
 
   async run(args, io) {
     const { values } = parseArgs({
       args: [...args],
-      options: { config: { type: 'string' }, json: { type: 'boolean', default: false } },
+      options: {
+        config: { type: 'string' },
+        json: { type: 'boolean', default: false },
+        direct: { type: 'string' },
+        as: { type: 'string' },
+      },
     });
     const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    if (values.direct !== undefined) return runDirect({ ...values, direct: values.direct, path }, io);
+    if (values.as !== undefined) {
+      io.stderr.write('sallyport check: --as goes with --direct\n');
+      return 2;
+    }
     if (path === undefined) {
       io.stderr.write('sallyport check: no configuration: give --config FILE or set SALLYPORT_CONFIG\n');
       return 2;
@@ -43,6 +61,39 @@ Exit status: 0 nothing failed (there may be warnings), 1 something failed, 2 usa
     return report.failed === 0 ? 0 : 1;
   },
 };
+
+interface DirectArguments {
+  readonly direct: string;
+  readonly as?: string | undefined;
+  readonly path: string | undefined;
+  readonly json: boolean;
+}
+
+/** `check --direct`: needs no configuration, as it is run where somebody past Sallyport would be. */
+async function runDirect(
+  { direct, as: account, path, json }: DirectArguments,
+  io: CommandIo,
+): Promise<number> {
+  const url = URL.canParse(direct) ? new URL(direct) : undefined;
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
+    io.stderr.write(`sallyport check: --direct wants http://host:port, not ${direct}\n`);
+    return 2;
+  }
+  const loaded = path === undefined ? undefined : await loadConfig(path, io.env);
+  if (loaded?.ok === false) {
+    io.stderr.write(loaded.report);
+    return 2;
+  }
+  const headers = loaded === undefined ? [] : headerRules(loaded.config.upstream);
+  const areas = [await checkDirect({ url, headers, account })];
+  const { failed, warned } = countFindings(areas);
+  io.stdout.write(
+    json
+      ? `${JSON.stringify({ failed, warned, areas }, undefined, 2)}\n`
+      : `${formatAreas(areas).join('\n')}\n\n${failed} failed, ${warned} warned\n`,
+  );
+  return failed === 0 ? 0 : 1;
+}
 
 interface Report {
   readonly failed: number;
@@ -66,13 +117,19 @@ async function inspect(config: Config, path: string, warnings: readonly string[]
       checkUpstream(config.upstream, publicHost),
     ])),
   ];
+  return {
+    ...countFindings(areas),
+    areas,
+    register,
+    routes: routeTable(config),
+  };
+}
+
+function countFindings(areas: readonly Area[]): { readonly failed: number; readonly warned: number } {
   const findings = areas.flatMap((area) => area.findings);
   return {
     failed: findings.filter(({ status }) => status === 'fail').length,
     warned: findings.filter(({ status }) => status === 'warn').length,
-    areas,
-    register,
-    routes: routeTable(config),
   };
 }
 
@@ -83,15 +140,18 @@ function fileWarnings(warnings: readonly string[]) {
     .map((warning) => warn(warning, 'see docs/configuration.md for this key'));
 }
 
+function formatAreas(areas: readonly Area[]): string[] {
+  return areas.flatMap(({ name, findings }) => [
+    name,
+    ...findings.flatMap(({ status, message, hint }) => [
+      `  ${status.padEnd(4)}  ${message}`,
+      ...(hint === undefined ? [] : [`        → ${hint}`]),
+    ]),
+  ]);
+}
+
 function formatReport({ areas, register, routes, failed, warned }: Report): string {
-  const lines: string[] = [];
-  for (const { name, findings } of areas) {
-    lines.push(name);
-    for (const { status, message, hint } of findings) {
-      lines.push(`  ${status.padEnd(4)}  ${message}`);
-      if (hint !== undefined) lines.push(`        → ${hint}`);
-    }
-  }
+  const lines = formatAreas(areas);
   lines.push('', 'register at the IdP');
   for (const { source, redirect_uris, post_logout_redirect_uris } of register) {
     for (const uri of redirect_uris) lines.push(`  ${source}: redirect URI ${uri}`);
