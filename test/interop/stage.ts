@@ -1,0 +1,93 @@
+import { rm } from 'node:fs/promises';
+import type { TestLogin, TestOp } from '../support/op.ts';
+import { startOp } from '../support/op.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { clientOf, loopbackOrigin, startSallyport, type TestSallyport } from '../support/sallyport.ts';
+import { UserAgent } from '../support/user-agent.ts';
+import { startForge, type Forge, type ForgeOptions } from './forge.ts';
+
+/** A real forge behind a real Sallyport, with a real OpenID provider and a real Redis. */
+export interface Stage {
+  readonly origin: string;
+  readonly forge: Forge;
+  readonly op: TestOp;
+  readonly redis: RedisServer;
+  readonly sallyport: TestSallyport;
+  /** A browser that signed in with MFA as this user. */
+  signIn(
+    name: string,
+    options?: { readonly browser?: UserAgent; readonly login?: Partial<TestLogin> },
+  ): Promise<UserAgent>;
+  close(): Promise<void>;
+}
+
+/** What the IdP says of a user who used two factors. */
+export function loginOf(name: string): TestLogin {
+  return {
+    sub: `subject-of-${name}`,
+    amr: ['pwd', 'otp', 'mfa'],
+    claims: {
+      preferred_username: `${name}@example.com`,
+      email: `${name}@example.com`,
+      email_verified: true,
+      name: `${name[0]?.toUpperCase() ?? ''}${name.slice(1)} Example`,
+    },
+  };
+}
+
+/** Starts everything; `config` is merged over Sallyport's sections. */
+export async function startStage(
+  options: {
+    readonly config?: Readonly<Record<string, unknown>>;
+    readonly forge?: Partial<ForgeOptions>;
+  } = {},
+): Promise<Stage> {
+  const origin = await loopbackOrigin();
+  const [forge, redis] = await Promise.all([startForge({ rootUrl: origin, ...options.forge }), startRedis()]);
+  const op = await startOp({ clients: [clientOf(origin, 'idp')] });
+  const { upstream, ...rest } = options.config ?? {};
+  const sallyport = await startSallyport({
+    origin,
+    upstream: forge.url,
+    sources: [{ id: 'idp', issuer: op.issuer, mfa: { preset: 'generic' } }],
+    config: {
+      session: { redis: { url: redis.url } },
+      upstream: { preset: 'gitea', ...(upstream as object | undefined) },
+      ...rest,
+    },
+  });
+  return {
+    origin,
+    forge,
+    op,
+    redis,
+    sallyport,
+    async signIn(name, { browser = new UserAgent(), login = {} } = {}) {
+      op.nextLogin = { ...loginOf(name), ...login };
+      const { last } = await browser.follow(`${origin}/_sallyport/signin?return_to=/`);
+      if (last.status !== 200)
+        throw new Error(`sign-in of ${name}: ${last.status} ${last.body.slice(0, 500)}`);
+      return browser;
+    },
+    async close() {
+      await sallyport.close();
+      await op.stop();
+      await redis.stop();
+      await forge.stop();
+      await rm(forge.directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Whose page it is: the user name in the forge's own menu; undefined on a page for nobody. */
+export function signedInAs(page: string): string | undefined {
+  return (
+    /<meta name="user" content="([^"]*)"/.exec(page)?.[1] ??
+    /Signed in as <strong>([^<]+)<\/strong>/i.exec(page)?.[1] ??
+    /data-signed-user="([^"]+)"/.exec(page)?.[1]
+  );
+}
+
+/** The value of a Basic `Authorization` header. */
+export const basic = (user: string, password: string): string =>
+  `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
