@@ -27,9 +27,21 @@ export const stepUpResults = ['satisfied', 'insufficient'] as const;
 export const cacheResults = ['hit', 'miss', 'stale'] as const;
 export const endings = ['signout', 'replaced', 'expired', 'subject_changed', 'source_removed'] as const;
 export const logouts = ['local', 'rp_initiated'] as const;
-export const limitedEndpoints = ['signin', 'callback', 'signout'] as const;
+export const limitedEndpoints = ['signin', 'callback', 'signout', 'canary'] as const;
 /** The commands that session/redis-store.ts sends. */
-export const storeCommands = ['get', 'set', 'setnx', 'pexpire', 'del', 'ping', 'scan'] as const;
+export const storeCommands = [
+  'get',
+  'set',
+  'setnx',
+  'pexpire',
+  'del',
+  'ping',
+  'scan',
+  'hincrby',
+  'hgetall',
+  'lpush',
+  'lrange',
+] as const;
 export const idpEndpoints = ['discovery', 'jwks', 'token', 'userinfo', 'par'] as const;
 export const idpResults = ['ok', 'error', 'timeout'] as const;
 

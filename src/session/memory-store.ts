@@ -16,6 +16,9 @@ export function createMemoryStore(clock: Clock): Store {
   const upSince: StoreHealth = Object.freeze({ up: true, sinceMs: clock.nowMs() });
   let sweptAtMs = clock.nowMs();
 
+  const groups = createShelf<Map<string, { label: Buffer; count: number }>>(clock);
+  const lists = createShelf<Buffer[]>(clock);
+
   function find(key: string): Held | undefined {
     const entry = held.get(key);
     if (entry === undefined || clock.nowMs() < entry.expiresAtMs) return entry;
@@ -59,11 +62,53 @@ export function createMemoryStore(clock: Clock): Store {
     async *keys(wanted) {
       for (const key of [...held.keys()]) if (key.startsWith(wanted) && find(key) !== undefined) yield key;
     },
+    count(key, field, label, ttlMs) {
+      const counters = groups.get(key, ttlMs, () => new Map<string, { label: Buffer; count: number }>());
+      const counter = counters.get(field) ?? { label: Buffer.from(label), count: 0 };
+      counter.count += 1;
+      counters.set(field, counter);
+      return Promise.resolve();
+    },
+    counts: (key) =>
+      Promise.resolve([...(groups.find(key) ?? [])].map(([field, counter]) => ({ field, ...counter }))),
+    prepend(key, value, most, ttlMs) {
+      const list = lists.get(key, ttlMs, () => []);
+      list.unshift(Buffer.from(value));
+      list.splice(most);
+      return Promise.resolve();
+    },
+    list: (key) => Promise.resolve([...(lists.find(key) ?? [])]),
     health: () => upSince,
     ping: () => Promise.resolve(),
     close() {
       held.clear();
+      groups.clear();
+      lists.clear();
       return Promise.resolve();
     },
+  };
+}
+
+/** Things that expire together, by key; few enough for a sweep at every new one. */
+function createShelf<T>(clock: Clock) {
+  const things = new Map<string, { thing: T; expiresAtMs: number }>();
+  const find = (key: string): T | undefined => {
+    const entry = things.get(key);
+    return entry !== undefined && clock.nowMs() < entry.expiresAtMs ? entry.thing : undefined;
+  };
+  return {
+    find,
+    /** The thing at `key`, made where there is none; it lives `ttlMs` from now. */
+    get(key: string, ttlMs: number, make: () => T): T {
+      const nowMs = clock.nowMs();
+      const found = find(key);
+      if (found === undefined) {
+        for (const [other, entry] of things) if (nowMs >= entry.expiresAtMs) things.delete(other);
+      }
+      const thing = found ?? make();
+      things.set(key, { thing, expiresAtMs: nowMs + ttlMs });
+      return thing;
+    },
+    clear: () => things.clear(),
   };
 }

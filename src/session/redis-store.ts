@@ -58,6 +58,36 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         }
       } while (cursor !== '0');
     },
+    count: (key, field, label, ttlMs) =>
+      connection.run('hincrby', true, async (redis) => {
+        const at = `${prefix}${key}`;
+        const transaction = redis
+          .multi()
+          .hincrby(at, `${countMark}${field}`, 1)
+          .hsetnx(at, `${labelMark}${field}`, label)
+          .pexpire(at, wholeMs(ttlMs));
+        throwFirst(await transaction.exec());
+      }),
+    counts: (key) =>
+      connection.run('hgetall', false, async (redis) => {
+        const held = await redis.hgetallBuffer(`${prefix}${key}`);
+        return Object.entries(held).flatMap(([name, label]) => {
+          const field = name.slice(labelMark.length);
+          const count = Number(held[`${countMark}${field}`]?.toString());
+          return name.startsWith(labelMark) && Number.isSafeInteger(count) ? [{ field, label, count }] : [];
+        });
+      }),
+    prepend: (key, value, most, ttlMs) =>
+      connection.run('lpush', true, async (redis) => {
+        const at = `${prefix}${key}`;
+        const transaction = redis
+          .multi()
+          .lpush(at, value)
+          .ltrim(at, 0, most - 1)
+          .pexpire(at, wholeMs(ttlMs));
+        throwFirst(await transaction.exec());
+      }),
+    list: (key) => connection.run('lrange', false, (redis) => redis.lrangeBuffer(`${prefix}${key}`, 0, -1)),
     health: () => connection.health(),
     ping: () =>
       connection.run('ping', false, async (redis) => {
@@ -72,6 +102,16 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
 
 /** Keys looked at in one step: a step must not hold up the server's other clients. */
 const scanCount = 500;
+
+/** In a hash of counters: the number, and beside it what it counts. */
+const countMark = 'n.';
+const labelMark = 'l.';
+
+/** A transaction that came to nothing is a fault, as is the first command in it that failed. */
+function throwFirst(replies: readonly (readonly [Error | null, unknown])[] | null): void {
+  if (replies === null) throw new Error('the transaction was discarded');
+  for (const [error] of replies) if (error !== null) throw error;
+}
 
 /** A text that stands for itself in a glob of Redis. */
 function escapeGlob(text: string): string {

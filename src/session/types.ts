@@ -27,6 +27,8 @@ export interface SessionRecord {
   readonly version: 1;
   /** Public id: shown in whoami and audit; it opens nothing. */
   readonly id: string;
+  /** What the upstream's own cookies are tied to: random, kept by step-up of the same user, new at every other sign-in. */
+  readonly lineage?: string;
   readonly source: string;
   readonly issuer: string;
   readonly clientId: string;
@@ -55,6 +57,13 @@ export interface StoredRecord {
   readonly ttlMs: number;
 }
 
+/** A counter as the store holds it: what it counts is known from its label alone, which is sealed. */
+export interface StoredCounter {
+  readonly field: string;
+  readonly label: Buffer;
+  readonly count: number;
+}
+
 /**
  * Where records live: Redis, or memory. Keys are hashes, values are sealed: a store can read nothing.
  * Every method rejects with SallyportError `store_unavailable` when the store cannot answer, within a second.
@@ -69,6 +78,17 @@ export interface Store {
   putIfAbsent(key: string, value: Buffer, ttlMs: number | undefined): Promise<boolean>;
   /** Every key that begins with `prefix` and stands during the whole enumeration, once; those that come or go, perhaps. */
   keys(prefix: string): AsyncIterable<string>;
+  /**
+   * Adds one to the counter `field` of `key`, in one step for all replicas; the first to count leaves `label` beside it.
+   * The whole of `key` lives `ttlMs` from its last count.
+   */
+  count(key: string, field: string, label: Buffer, ttlMs: number): Promise<void>;
+  /** Every counter of `key`, in no order; none where nobody counted. */
+  counts(key: string): Promise<readonly StoredCounter[]>;
+  /** Puts `value` first in the list of `key`, in one step for all replicas; beyond `most` the oldest go. */
+  prepend(key: string, value: Buffer, most: number, ttlMs: number): Promise<void>;
+  /** The list of `key`, the newest first; empty where there is none. */
+  list(key: string): Promise<readonly Buffer[]>;
   /** Whether the store answered last; never throws, never waits. */
   health(): StoreHealth;
   /** Proves the connection by a round trip. */

@@ -94,6 +94,33 @@ export async function holdToStoreContract(t: Test, { store, elapse }: StoreUnder
     for await (const key of store.keys('nobody:')) t.fail(`found ${key}`);
   });
 
+  await t.test('counters add up over callers, keep the label of the first, and die together', async (t) => {
+    t.same(await store.counts('tally'), []);
+    await Promise.all(
+      Array.from({ length: 20 }, () => store.count('tally', 'one', Buffer.from([0xff, 1]), 60_000)),
+    );
+    await store.count('tally', 'two', Buffer.from('second'), 60_000);
+    await store.count('tally', 'two', Buffer.from('another'), 60_000);
+    const found = [...(await store.counts('tally'))].sort((a, b) => (a.field < b.field ? -1 : 1));
+    t.same(found, [
+      { field: 'one', label: Buffer.from([0xff, 1]), count: 20 },
+      { field: 'two', label: Buffer.from('second'), count: 2 },
+    ]);
+    await store.count('tally', 'one', Buffer.alloc(0), 30);
+    await elapse(35);
+    t.same(await store.counts('tally'), []);
+  });
+
+  await t.test('a list keeps the newest first and no more than it may, and dies as a whole', async (t) => {
+    t.same(await store.list('latest'), []);
+    for (let index = 0; index < 5; index += 1)
+      await store.prepend('latest', Buffer.of(0xf0, index), 3, 60_000);
+    t.same(await store.list('latest'), [Buffer.of(0xf0, 4), Buffer.of(0xf0, 3), Buffer.of(0xf0, 2)]);
+    await store.prepend('latest', Buffer.of(9), 3, 30);
+    await elapse(35);
+    t.same(await store.list('latest'), []);
+  });
+
   await t.test('it answers a ping and says that it is up', async (t) => {
     await store.ping();
     const health = store.health();
