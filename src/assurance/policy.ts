@@ -60,6 +60,7 @@ export function resolvePolicy(mfa: MfaSettings, source: { readonly issuer: strin
     reportOnlyUntilMs: until === 'invalid' ? 0 : until,
     requestedClaims:
       mfa.mode === 'enforce' ? written.requestedClaims : relaxEssential(written.requestedClaims),
+    ...(mfa.mode === 'report_only' && until !== undefined && { essentialClaims: written.requestedClaims }),
   };
   faults.push(...judgeRequest(mfa, preset, written), ...judgeRollOut(mfa, until));
   if (mfa.mode === 'enforce' && known !== undefined) {
@@ -194,6 +195,20 @@ function relaxEssential(claims: RequestedClaims): RequestedClaims {
       Object.fromEntries(Object.entries(wishes).map(([claim, wish]) => [claim, relax(wish)])),
     ]),
   );
+}
+
+/**
+ * The `claims` parameter of a sign-in that begins now: `essential` holds from the day on which a rehearsal ends. (Who it is
+ * that signs in, and so what `enforce_for` makes of it, nobody knows yet: until that day nothing is essential.)
+ *
+ * @param nowMs milliseconds since the epoch
+ */
+export function claimsToRequest(policy: AssurancePolicy, nowMs: number): RequestedClaims {
+  const ended =
+    policy.mode === 'report_only' &&
+    policy.reportOnlyUntilMs !== undefined &&
+    !(nowMs < policy.reportOnlyUntilMs);
+  return ended ? (policy.essentialClaims ?? policy.requestedClaims) : policy.requestedClaims;
 }
 
 /** A day (from 00:00 UTC), or a moment with its zone; a moment without one would mean another thing on another machine. */

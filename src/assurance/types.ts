@@ -37,6 +37,8 @@ export interface AssurancePolicy {
   readonly acrValues: readonly string[];
   /** Sent as `claims`; `essential` already false outside enforce. */
   readonly requestedClaims: RequestedClaims;
+  /** The same with `essential` as written: sent once a `report_only_until` has made the mode enforce. Absent: no date does that. */
+  readonly essentialClaims?: RequestedClaims | undefined;
   readonly aal2AcrValues: readonly string[];
   readonly aal2AmrValues: AmrRule;
   /** Other claims that carry evidence, e.g. `{acrs: ['c2']}`. */

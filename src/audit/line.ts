@@ -7,6 +7,7 @@ const maxFieldsCharacters = 16 * 1024;
 const levels: Readonly<Record<AuditAction, 'info' | 'warn'>> = {
   'tenant.auth_policy.oidc_mfa.rejected': 'warn',
   'tenant.auth_policy.oidc_mfa.would_reject': 'warn',
+  'sso.auth-source.oidc-mfa-config.update': 'info',
   'signin.succeeded': 'info',
   'signin.failed': 'warn',
   'session.ended': 'info',

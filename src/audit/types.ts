@@ -2,6 +2,7 @@
 export type AuditAction =
   | 'tenant.auth_policy.oidc_mfa.rejected'
   | 'tenant.auth_policy.oidc_mfa.would_reject'
+  | 'sso.auth-source.oidc-mfa-config.update'
   | 'signin.succeeded'
   | 'signin.failed'
   | 'session.ended'

@@ -27,6 +27,8 @@ export interface Meter {
   logout(kind: 'local' | 'rp_initiated'): void;
   auditLost(): void;
   rateLimited(endpoint: string): void;
+  /** A configuration was applied, or refused. @param atMs milliseconds since the epoch */
+  configReload(result: 'applied' | 'refused', atMs: number): void;
 }
 
 const nothing = (): void => undefined;
@@ -49,4 +51,5 @@ export const silentMeter: Meter = {
   logout: nothing,
   auditLost: nothing,
   rateLimited: nothing,
+  configReload: nothing,
 };

@@ -27,6 +27,7 @@ export const stepUpResults = ['satisfied', 'insufficient'] as const;
 export const cacheResults = ['hit', 'miss', 'stale'] as const;
 export const endings = ['signout', 'replaced', 'expired', 'subject_changed', 'source_removed'] as const;
 export const logouts = ['local', 'rp_initiated'] as const;
+export const reloadResults = ['applied', 'refused'] as const;
 export const limitedEndpoints = ['signin', 'callback', 'signout', 'canary'] as const;
 /** The commands that session/redis-store.ts sends. */
 export const storeCommands = [

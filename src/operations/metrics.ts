@@ -13,12 +13,16 @@ export interface MetricsOptions {
   readonly routes: readonly { readonly name: string; readonly access: string }[];
   /** Whether sessions live in Redis: without it `sallyport_redis_up` has no value that could alarm anyone. */
   readonly redis?: boolean;
+  /** When this process's configuration was read, in milliseconds since the epoch; default: never. */
+  readonly configuredAtMs?: number;
 }
 
 /** What is counted, and the registry that shows it. */
 export interface Metrics {
   readonly meter: Meter;
   readonly registry: Registry;
+  /** Another configuration is in force: what can be known of it stands at 0, a source that went is up or down no more. */
+  adopt(next: Pick<MetricsOptions, 'sources' | 'routes'>): void;
 }
 
 const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -35,7 +39,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const { sources, routes } = options;
+  let currentSources: ReadonlySet<string> = new Set();
 
   const requests = createCells(registry, {
     name: 'sallyport_http_requests_total',
@@ -100,11 +104,25 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const logouts = counter('sallyport_logouts_total', 'Sign-outs, by how.', ['kind']);
   const auditLost = counter('sallyport_audit_lost_total', 'Audit lines that could not be written.');
   const rateLimited = counter('sallyport_rate_limited_total', 'Requests answered 429.', ['endpoint']);
+  const reloads = counter('sallyport_config_reloads_total', 'Configurations read while running, by result.', [
+    'result',
+  ]);
+  const reloadOk = gauge(
+    'sallyport_config_last_reload_successful',
+    'Whether the configuration that was read last is in force.',
+  );
+  const reloadedAt = gauge(
+    'sallyport_config_last_reload_success_timestamp_seconds',
+    'When the configuration in force was read.',
+  );
   gauge('sallyport_build_info', 'Always 1; what runs here.', ['version', 'node'])
     .labels(options.version, options.node)
     .set(1);
 
-  for (const { name, access } of [...routes, ...known.ownRoutes]) requests.zero(name, access, 'GET', '200');
+  for (const { name, access } of known.ownRoutes) requests.zero(name, access, 'GET', '200');
+  for (const result of known.reloadResults) reloads.inc({ result }, 0);
+  reloadOk.set(1);
+  reloadedAt.set((options.configuredAtMs ?? 0) / 1000);
   for (const access of known.accesses) requestDuration.zero({ access });
   for (const kind of known.upstreamErrors) upstreamErrors.inc({ kind }, 0);
   for (const result of known.cacheResults) cacheResults.zero(result);
@@ -113,15 +131,23 @@ export function createMetrics(options: MetricsOptions): Metrics {
   for (const endpoint of known.limitedEndpoints) rateLimited.inc({ endpoint }, 0);
   for (const command of known.storeCommands) storeDuration.zero({ command });
   if (options.redis === false) redisUp.remove();
-  for (const auth_source of sources) {
-    idpUp.set({ auth_source }, 0);
-    for (const result of known.signInResults) signIns.inc({ auth_source, result }, 0);
-    for (const result of known.stepUpResults) stepUps.inc({ auth_source, result }, 0);
-    for (const verdict of known.verdicts()) verdicts.inc({ auth_source, ...verdict }, 0);
-    for (const endpoint of known.idpEndpoints) {
-      for (const result of known.idpResults) idpRequests.inc({ auth_source, endpoint, result }, 0);
+  function adopt({ sources, routes }: Pick<MetricsOptions, 'sources' | 'routes'>): void {
+    for (const { name, access } of routes) requests.zero(name, access, 'GET', '200');
+    const before = currentSources;
+    currentSources = new Set(sources);
+    for (const auth_source of before) if (!currentSources.has(auth_source)) idpUp.remove({ auth_source });
+    for (const auth_source of sources) {
+      if (before.has(auth_source)) continue;
+      idpUp.set({ auth_source }, 0);
+      for (const result of known.signInResults) signIns.inc({ auth_source, result }, 0);
+      for (const result of known.stepUpResults) stepUps.inc({ auth_source, result }, 0);
+      for (const verdict of known.verdicts()) verdicts.inc({ auth_source, ...verdict }, 0);
+      for (const endpoint of known.idpEndpoints) {
+        for (const result of known.idpResults) idpRequests.inc({ auth_source, endpoint, result }, 0);
+      }
     }
   }
+  adopt(options);
 
   const durationOf = new Map<string, (seconds: number) => void>();
   const label = () => createBoundedLabel(maxLabelValues);
@@ -167,10 +193,18 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
     idpRequest: (id, name, result) =>
       idpRequests.inc({ auth_source: source(id), endpoint: endpoint(name), result }),
-    idpUp: (id, up) => idpUp.set({ auth_source: source(id) }, up ? 1 : 0),
+    idpUp: (id, up) => {
+      // One that a reload has removed may still be on its way out.
+      if (currentSources.has(id)) idpUp.set({ auth_source: source(id) }, up ? 1 : 0);
+    },
     logout: (kind) => logouts.inc({ kind }),
     auditLost: () => auditLost.inc(),
     rateLimited: (name) => rateLimited.inc({ endpoint: limited(name) }),
+    configReload(result, atMs) {
+      reloads.inc({ result });
+      reloadOk.set(result === 'applied' ? 1 : 0);
+      if (result === 'applied') reloadedAt.set(atMs / 1000);
+    },
   };
-  return { meter, registry };
+  return { meter, registry, adopt };
 }

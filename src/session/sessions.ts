@@ -9,7 +9,7 @@ import { isCookieValue } from './sealing.ts';
 import type { Sealing } from './sealing.ts';
 import type { OpenedSession, SessionRecord, Sessions, Store, StoredRecord } from './types.ts';
 
-/** What {@link createSessions} is made of. */
+/** What {@link createSessions} is made of. The limits are asked for at each use: a reload may change them. */
 export interface SessionsDeps {
   readonly store: Store;
   readonly sealing: Sealing;
@@ -39,8 +39,6 @@ interface Entry {
   readonly session: OpenedSession;
   /** Tells one sealing from another without keeping its bytes. */
   readonly fingerprint: string;
-  /** The absolute limit. */
-  readonly endsAtMs: number;
   /** Until when memory may serve it without asking: `session.cache`. */
   freshUntilMs: number;
   /** From when on a use must lengthen the key's life in the store, or that would end before the idle limit. */
@@ -62,26 +60,26 @@ interface Flight {
  * at most 60 s late; this holds for any number of replicas, with nothing to agree on.
  */
 export function createSessions(deps: SessionsDeps): Sessions {
-  const { store, sealing, clock, meter, idleTimeoutMs, absoluteTimeoutMs, cacheMs, outageGraceMs } = deps;
+  const { store, sealing, clock, meter } = deps;
   const memory = new LRUCache<string, Entry>({ max: deps.maxCached });
   const flights = new Map<string, Flight>();
 
   /** When a record ends for good: its own limit, or the one in force now if that is sooner. */
   function endOf(record: SessionRecord): number {
-    return Math.min(record.expiresAt * 1000, record.issuedAt * 1000 + absoluteTimeoutMs);
+    return Math.min(record.expiresAt * 1000, record.issuedAt * 1000 + deps.absoluteTimeoutMs);
   }
 
   function lifeInStore(endsAtMs: number, nowMs: number): number {
-    return Math.min(idleTimeoutMs + touchEveryMs, endsAtMs - nowMs + latencyMs);
+    return Math.min(deps.idleTimeoutMs + touchEveryMs, endsAtMs - nowMs + latencyMs);
   }
 
   function touchDueAt(endsAtMs: number, storedUntilMs: number): number {
     // Within the last stretch before the absolute limit there is nothing left to lengthen.
-    return storedUntilMs >= endsAtMs ? Infinity : storedUntilMs - idleTimeoutMs;
+    return storedUntilMs >= endsAtMs ? Infinity : storedUntilMs - deps.idleTimeoutMs;
   }
 
   function isAlive(entry: Entry, nowMs: number): boolean {
-    return nowMs < entry.endsAtMs && nowMs < entry.lastUsedMs + idleTimeoutMs;
+    return nowMs < endOf(entry.session.record) && nowMs < entry.lastUsedMs + deps.idleTimeoutMs;
   }
 
   function isFresh(entry: Entry, nowMs: number): boolean {
@@ -92,7 +90,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
   function mayServe(entry: Entry, nowMs: number): boolean {
     if (!isAlive(entry, nowMs)) return false;
     const health = store.health();
-    return health.up ? isFresh(entry, nowMs) : nowMs - health.sinceMs < outageGraceMs;
+    return health.up ? isFresh(entry, nowMs) : nowMs - health.sinceMs < deps.outageGraceMs;
   }
 
   function use(entry: Entry, nowMs: number): OpenedSession {
@@ -146,13 +144,16 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (!isCurrent()) return undefined;
     const nowMs = clock.nowMs();
     const entry = stored === undefined ? undefined : admit(cookieValue, stored, nowMs);
-    if (stored === undefined || entry === undefined || nowMs >= entry.endsAtMs) {
+    if (stored === undefined || entry === undefined || nowMs >= endOf(entry.session.record)) {
       memory.delete(cookieValue);
       return undefined;
     }
     memory.set(cookieValue, entry);
     confirm(entry, nowMs, askedAtMs + stored.ttlMs);
-    if (nowMs >= entry.touchDueAtMs) touch(cookieValue, key, entry, nowMs);
+    const mayLiveMs = lifeInStore(endOf(entry.session.record), nowMs);
+    // Due; or kept for longer than the limits in force now allow, which were longer ones when it was written.
+    if (nowMs >= entry.touchDueAtMs || stored.ttlMs > mayLiveMs + touchEveryMs)
+      touch(cookieValue, key, entry, nowMs);
     return use(entry, nowMs);
   }
 
@@ -167,20 +168,19 @@ export function createSessions(deps: SessionsDeps): Sessions {
   }
 
   function createEntry(session: OpenedSession, fingerprint: string, nowMs: number): Entry {
-    const endsAtMs = endOf(session.record);
-    return { session, fingerprint, endsAtMs, freshUntilMs: 0, touchDueAtMs: 0, lastUsedMs: nowMs };
+    return { session, fingerprint, freshUntilMs: 0, touchDueAtMs: 0, lastUsedMs: nowMs };
   }
 
   function confirm(entry: Entry, nowMs: number, storedUntilMs: number): void {
-    entry.freshUntilMs = nowMs + cacheMs;
-    entry.touchDueAtMs = touchDueAt(entry.endsAtMs, storedUntilMs);
+    entry.freshUntilMs = nowMs + deps.cacheMs;
+    entry.touchDueAtMs = touchDueAt(endOf(entry.session.record), storedUntilMs);
   }
 
   /** Lengthens the key's life; nobody waits for it. If it fails, the next use tries again. */
   function touch(cookieValue: string, key: string, entry: Entry, nowMs: number): void {
-    const ttlMs = lifeInStore(entry.endsAtMs, nowMs);
+    const ttlMs = lifeInStore(endOf(entry.session.record), nowMs);
     const dueBeforeMs = entry.touchDueAtMs;
-    entry.touchDueAtMs = touchDueAt(entry.endsAtMs, nowMs + ttlMs);
+    entry.touchDueAtMs = touchDueAt(endOf(entry.session.record), nowMs + ttlMs);
     store.touch(key, ttlMs).then(
       (there) => {
         if (!there && memory.peek(cookieValue) === entry) memory.delete(cookieValue);
@@ -197,7 +197,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     const nowMs = clock.nowMs();
     const session: OpenedSession = Object.freeze({ record });
     const entry = createEntry(session, fingerprintOf(sealed), nowMs);
-    const ttlMs = lifeInStore(entry.endsAtMs, nowMs);
+    const ttlMs = lifeInStore(endOf(entry.session.record), nowMs);
     await store.put(sealing.sessionKey(cookieValue), sealed, ttlMs);
     confirm(entry, nowMs, nowMs + ttlMs);
     memory.set(cookieValue, entry);

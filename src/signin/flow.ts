@@ -1,3 +1,4 @@
+import { claimsToRequest } from '../assurance/policy.ts';
 import { SallyportError } from '../kernel/error.ts';
 import { nowSeconds } from '../kernel/clock.ts';
 import { readCookie, serializeExpiredCookie } from '../session/cookie.ts';
@@ -65,7 +66,7 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
         nonce: attempt.nonce,
         codeVerifier: attempt.verifier,
         acrValues: source.policy.acrValues,
-        requestedClaims: source.policy.requestedClaims,
+        requestedClaims: claimsToRequest(source.policy, deps.clock.nowMs()),
         maxAgeSeconds: fresh ? 0 : source.policy.maxAuthAgeSeconds,
         prompt: options.selectAccount ? 'select_account' : fresh ? 'login' : undefined,
         loginHint: options.loginHint,

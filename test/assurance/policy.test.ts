@@ -1,5 +1,6 @@
 import t from 'tap';
 import { unsupportedIssuer } from '../../src/assurance/issuers.ts';
+import { claimsToRequest } from '../../src/assurance/policy.ts';
 import type { MfaSettings } from '../../src/assurance/policy.ts';
 import { presets } from '../../src/assurance/presets.ts';
 import type { Mode } from '../../src/assurance/types.ts';
@@ -376,4 +377,15 @@ t.test('a policy that is as strict as can be has nothing to be warned about', as
   ]) {
     t.strictSame(resolve(mfa).warnings, [], JSON.stringify(mfa));
   }
+});
+
+t.test('from the day on which a rehearsal ends, essential is asked for as written', async (t) => {
+  const rehearsal = { preset: 'entra_c2', mode: 'report_only' } as const;
+  const { policy } = resolve({ ...rehearsal, report_only_until: '2027-01-31' });
+  const day = Date.parse('2027-01-31');
+  const relaxed = { id_token: { acrs: { essential: false, value: 'c2' } } };
+  t.strictSame(claimsToRequest(policy, day - 1), relaxed);
+  t.strictSame(claimsToRequest(policy, day), acrs('c2'));
+  t.strictSame(claimsToRequest(resolve(rehearsal).policy, day), relaxed, 'no date, no end');
+  t.strictSame(claimsToRequest(resolve({ preset: 'entra_c2' }).policy, 0), acrs('c2'), 'enforce');
 });

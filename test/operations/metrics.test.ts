@@ -24,6 +24,9 @@ const specified: Record<string, readonly string[]> = {
   sallyport_logouts_total: ['kind'],
   sallyport_audit_lost_total: [],
   sallyport_rate_limited_total: ['endpoint'],
+  sallyport_config_reloads_total: ['result'],
+  sallyport_config_last_reload_successful: [],
+  sallyport_config_last_reload_success_timestamp_seconds: [],
   sallyport_build_info: ['version', 'node'],
 };
 
@@ -169,6 +172,7 @@ t.test('what the meter is told is what a scrape shows, more than once', async (t
     logout: () => meter.logout('local'),
     auditLost: () => meter.auditLost(),
     rateLimited: () => meter.rateLimited('signin'),
+    configReload: () => meter.configReload('applied', 1_700_000_000_000),
   };
   t.same(Object.keys(tell).sort(), Object.keys(silentMeter).sort());
   const expected: [string, Record<string, string>, boolean][] = [
@@ -197,6 +201,8 @@ t.test('what the meter is told is what a scrape shows, more than once', async (t
     ['sallyport_logouts_total', { kind: 'local' }, true],
     ['sallyport_audit_lost_total', {}, true],
     ['sallyport_rate_limited_total', { endpoint: 'signin' }, true],
+    ['sallyport_config_reloads_total', { result: 'applied' }, true],
+    ['sallyport_config_last_reload_successful', {}, false],
   ];
   for (const round of [1, 2]) {
     for (const one of Object.values(tell)) one();
@@ -254,3 +260,24 @@ t.test('the labels known here are those that other rooms define', async (t) => {
   };
   t.same([...accesses].sort(), Object.keys(ways).sort());
 });
+
+t.test(
+  'another configuration: new sources start at 0, a source that went is no longer up or down',
+  async (t) => {
+    const { meter, registry, adopt } = make();
+    meter.idpUp('okta', true);
+    meter.signIn('okta', 'succeeded');
+    adopt({ sources: ['entra', 'google'], routes: [{ name: 'api', access: 'bearer' }] });
+    meter.idpUp('okta', true);
+    meter.configReload('refused', 5_000);
+    const samples = parse(await registry.metrics());
+    t.equal(find(samples, 'sallyport_idp_up', { auth_source: 'okta' }), undefined);
+    t.equal(find(samples, 'sallyport_idp_up', { auth_source: 'google' })?.value, 0);
+    t.equal(find(samples, 'sallyport_signins_total', { auth_source: 'google', result: 'failed' })?.value, 0);
+    const counted = { auth_source: 'okta', result: 'succeeded' };
+    t.equal(find(samples, 'sallyport_signins_total', counted)?.value, 1, 'what was counted stays');
+    t.equal(find(samples, 'sallyport_http_requests_total', { route: 'api', access: 'bearer' })?.value, 0);
+    t.equal(find(samples, 'sallyport_config_last_reload_successful', {})?.value, 0);
+    t.equal(find(samples, 'sallyport_config_last_reload_success_timestamp_seconds', {})?.value, 0);
+  },
+);
