@@ -4,6 +4,7 @@ import type { Config } from '../config/schema.ts';
 import { headerRules } from '../identity/presets.ts';
 import type { Command, CommandIo } from './command.ts';
 import { checkDirect } from './check/direct.ts';
+import { checkDurable } from './check/durable.ts';
 import { ok, warn, type Area } from './check/finding.ts';
 import { checkRedis } from './check/redis.ts';
 import { registrations, routeTable } from './check/registration.ts';
@@ -111,11 +112,14 @@ async function inspect(config: Config, path: string, warnings: readonly string[]
       name: 'configuration',
       findings: [ok(`${path} is valid, and every file that it names can be read`), ...fileWarnings(warnings)],
     },
-    ...(await Promise.all([
-      ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
-      checkRedis(config.session),
-      checkUpstream(config.upstream, publicHost),
-    ])),
+    ...(
+      await Promise.all([
+        ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
+        checkRedis(config.session),
+        checkDurable(config),
+        checkUpstream(config.upstream, publicHost),
+      ])
+    ).filter((area) => area !== undefined),
   ];
   return {
     ...countFindings(areas),

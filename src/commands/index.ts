@@ -13,6 +13,7 @@ const loaders: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['serve', async () => (await import('./serve.ts')).serveCommand],
   ['check', async () => (await import('./check.ts')).checkCommand],
   ['explain', async () => (await import('./explain.ts')).explainCommand],
+  ['users', async () => (await import('./users.ts')).usersCommand],
   ['schema', async () => (await import('./schema.ts')).schemaCommand],
   ['demo', async () => (await import('./demo.ts')).demoCommand],
   ['version', async () => (await import('./version.ts')).versionCommand],

@@ -19,6 +19,11 @@ const maxLength = 254;
 /** One `@`: quoted local parts with a second one are legal, and read differently by every parser. */
 const address = /^[^\s@]+@([^\s@]+)$/;
 
+/** Whether a text is an email address such as is taken from tokens. */
+export function isEmailAddress(text: string): boolean {
+  return text.length <= maxLength && address.test(text);
+}
+
 /**
  * The email address, and whether the IdP vouches for it: `email_verified` must be the boolean `true`, and must come from
  * the same document as the address. (Merged, an ID token's address would be vouched for by what userinfo says of another.)

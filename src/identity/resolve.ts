@@ -3,7 +3,7 @@ import type { Identity } from '../session/types.ts';
 import { foldAscii, hasControlCharacter } from './characters.ts';
 import { resolveEmail } from './email.ts';
 import { resolveGroups } from './groups.ts';
-import { compileUsernamePattern, isReservedUsername, usernameRules } from './username-rules.ts';
+import { isReservedUsername, isUsableUsername, usernameRules } from './username-rules.ts';
 
 /** Why an identity is refused: reasons that are not about MFA (SPEC section 3). */
 export type IdentityRefusalCode =
@@ -126,15 +126,8 @@ function resolveUsername(
   // The forges trim what the header says, so what is checked here must be trimmed too.
   const username = (config.format === 'local_part' ? localPart(written) : written).trim();
   const observed = { claim: config.claim, value: written };
-  const pattern = config.pattern === undefined ? rules.pattern : compileUsernamePattern(config.pattern);
-  if (
-    username === '' ||
-    username.length > rules.maxLength ||
-    hasControlCharacter(written) ||
-    pattern?.test(username) === false
-  ) {
+  if (hasControlCharacter(written) || !isUsableUsername(username, config, preset))
     return refuse('username_invalid', observed);
-  }
   const reserved = isReservedUsername(username, config.reserved ?? rules.reserved);
   return { ok: true, username, reserved: reserved ? observed : undefined };
 }

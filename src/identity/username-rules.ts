@@ -1,4 +1,5 @@
 import type { UpstreamConfig } from '../config/schema.ts';
+import { hasControlCharacter } from './characters.ts';
 
 /** What a preset says of user names, where the operator's `upstream.username` says nothing. */
 export interface UsernameRules {
@@ -68,4 +69,16 @@ export function isReservedUsername(username: string, reserved: readonly string[]
     const name = foldUsername(entry);
     return name.startsWith('*') ? folded.endsWith(name.slice(1)) : folded === name;
   });
+}
+
+/** Whether a (trimmed) name is one that the upstream can have at all: the operator's pattern, else the preset's rules. */
+export function isUsableUsername(
+  username: string,
+  { pattern: written }: Pick<UpstreamConfig['username'], 'pattern'>,
+  preset: UpstreamConfig['preset'],
+): boolean {
+  const rules = usernameRules[preset];
+  const pattern = written === undefined ? rules.pattern : compileUsernamePattern(written);
+  const fits = username !== '' && username.length <= rules.maxLength && username === username.trim();
+  return fits && !hasControlCharacter(username) && pattern?.test(username) !== false;
 }

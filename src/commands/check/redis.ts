@@ -83,7 +83,7 @@ function cureOf(cause: string): string {
   if (cause.startsWith('NOAUTH') || cause.startsWith('WRONGPASS'))
     return 'give session.redis.username and password_file';
   if (cause.startsWith('NOPERM'))
-    return 'allow the user get, set, pexpire, pttl, del, ping on the key prefix';
+    return 'allow the user get, set, pexpire, pttl, del on the key prefix, and scan, ping';
   if (cause.startsWith('READONLY')) return 'point session.redis.url at the primary';
   if (cause.startsWith('no answer'))
     return 'the server accepts connections but does not answer: see whether it is stuck or firewalled';

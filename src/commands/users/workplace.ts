@@ -1,0 +1,175 @@
+import { userInfo } from 'node:os';
+import { createAuditWriter } from '../../audit/writer.ts';
+import { loadConfig } from '../../config/load.ts';
+import type { Config } from '../../config/schema.ts';
+import { isSameSubject, foldBound, type Binding } from '../../identity/binding-record.ts';
+import { createBindings, type Bindings } from '../../identity/binding.ts';
+import { systemClock } from '../../kernel/clock.ts';
+import { silentMeter } from '../../kernel/meter.ts';
+import { openLineWriter, streamLineWriter } from '../../operations/line-writer.ts';
+import type { CommandIo } from '../command.ts';
+import { openSealedStore } from '../sealed-store.ts';
+
+/** What a subcommand of `users` works with. */
+export interface Workplace {
+  readonly config: Config;
+  readonly bindings: Bindings;
+  /** Everything that is bound, by kind and folded value. */
+  readonly snapshot: () => Promise<Snapshot>;
+  /** Puts a change on record. */
+  readonly record: (change: Change) => Promise<void>;
+  /** Prints a line; nothing in it can steer a terminal. */
+  readonly say: (line: string) => void;
+  readonly complain: (line: string) => void;
+}
+
+/** A change, as the audit trail tells it (`users.changed`). */
+export interface Change {
+  readonly change: 'imported' | 'granted' | 'replaced' | 'rebound' | 'released' | 'dropped_unreadable';
+  readonly previous: Binding | undefined;
+  readonly next: Omit<Binding, 'since'> | undefined;
+  /** With `dropped_unreadable`: how many. */
+  readonly count?: number;
+}
+
+/** Everything that was bound at one moment. */
+export interface Snapshot {
+  readonly bindings: readonly Binding[];
+  readonly unreadable: number;
+  readonly find: (kind: Binding['kind'], value: string) => Binding | undefined;
+  /** The addresses that go along with a user name. */
+  readonly emailsOf: (name: Binding) => readonly Binding[];
+}
+
+/** A usage or configuration fault: exit status 2. */
+export class UsageFault extends Error {
+  override readonly name = 'UsageFault';
+}
+
+/**
+ * Loads the configuration, connects to its Redis, and opens the audit trail: `audit.file`, where serve writes it too, else
+ * standard error, since standard output is this command's own answer.
+ *
+ * @throws UsageFault
+ */
+export async function withWorkplace(
+  options: { readonly config?: string | undefined; readonly actor?: string | undefined },
+  io: CommandIo,
+  work: (place: Workplace) => Promise<number>,
+): Promise<number> {
+  const path = options.config ?? io.env['SALLYPORT_CONFIG'];
+  if (path === undefined)
+    throw new UsageFault('no configuration: give --config FILE or set SALLYPORT_CONFIG');
+  const loaded = await loadConfig(path, io.env);
+  if (!loaded.ok) throw new UsageFault(loaded.report.trimEnd());
+  const { config } = loaded;
+  const opened = openSealedStore(config.session);
+  if (opened === undefined) {
+    throw new UsageFault(
+      'session.redis is not set: bindings are in the memory of the running serve, where no command reaches them',
+    );
+  }
+  const { store, sealing } = opened;
+  const bindings = createBindings({ store, sealing, clock: systemClock });
+  const { file } = config.audit;
+  let lost = 0;
+  try {
+    const lines = file === undefined ? streamLineWriter(io.stderr) : openLineWriter({ file });
+    const audit = createAuditWriter(lines, {
+      clock: systemClock,
+      meter: { ...silentMeter, auditLost: () => (lost += 1) },
+      log: () => undefined,
+    });
+    const actor = options.actor ?? operatingSystemUser();
+    try {
+      const status = await work({
+        config,
+        bindings,
+        snapshot: () => takeSnapshot(bindings),
+        async record(change) {
+          audit.write({
+            action: 'users.changed',
+            requestId: undefined,
+            clientIp: undefined,
+            user: undefined,
+            authSource: change.next?.source ?? change.previous?.source,
+            tenant: undefined,
+            fields: { ...auditFields(change), actor },
+          });
+          await lines.flush();
+        },
+        say: (line) => io.stdout.write(`${printable(line)}\n`),
+        complain: (line) => io.stderr.write(`sallyport users: ${printable(line)}\n`),
+      });
+      return lost === 0 ? status : reportLost(io, lost);
+    } finally {
+      await lines.close();
+    }
+  } finally {
+    await store.close();
+  }
+}
+
+function reportLost(io: CommandIo, lost: number): 1 {
+  io.stderr.write(`sallyport users: ${lost} changes were made that the audit trail does not hold\n`);
+  return 1;
+}
+
+function auditFields({ change, previous, next, count }: Change): Record<string, unknown> {
+  const bound = next ?? previous;
+  const holder = (binding: Change['next'], since?: number) =>
+    binding === undefined
+      ? null
+      : {
+          issuer: binding.issuer,
+          subject: binding.subject,
+          source: binding.source,
+          ...(since === undefined ? {} : { since: new Date(since * 1000).toISOString() }),
+        };
+  return {
+    change,
+    ...(bound?.kind === 'username' ? { username: bound.value } : {}),
+    ...(bound?.kind === 'email' ? { email: bound.value, username: bound.username } : {}),
+    ...(count === undefined
+      ? { previous: holder(previous, previous?.since), next: holder(next) }
+      : { count }),
+  };
+}
+
+async function takeSnapshot(bindings: Bindings): Promise<Snapshot> {
+  const all: Binding[] = [];
+  let unreadable = 0;
+  for await (const binding of bindings.list(() => (unreadable += 1))) all.push(binding);
+  const keyOf = (kind: string, value: string): string => `${kind} ${foldBound(value)}`;
+  const byKey = new Map(all.map((binding) => [keyOf(binding.kind, binding.value), binding]));
+  const emails = new Map<string, Binding[]>();
+  for (const email of all.filter(({ kind }) => kind === 'email')) {
+    const name = foldBound(email.username ?? '');
+    emails.set(name, [...(emails.get(name) ?? []), email]);
+  }
+  return {
+    bindings: all,
+    unreadable,
+    find: (kind, value) => byKey.get(keyOf(kind, value)),
+    emailsOf: (name) =>
+      (emails.get(foldBound(name.value)) ?? []).filter((email) => isSameSubject(email, name)),
+  };
+}
+
+/** Who ran the command; a container's user may have no name. */
+function operatingSystemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${process.getuid?.() ?? 'unknown'}`;
+  }
+}
+
+/** Names come from identity providers: nothing in them may steer a terminal or turn its text around. */
+export function printable(text: string): string {
+  return text.replace(
+    // eslint-disable-next-line no-control-regex
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
