@@ -3,6 +3,7 @@ import { createAuditWriter } from './audit/writer.ts';
 import type { Config } from './config/schema.ts';
 import { registerEndpoints } from './endpoints/register.ts';
 import { createRenderer } from './endpoints/render.ts';
+import { endSession } from './endpoints/sign-out.ts';
 import { buildGeneration, routeRules } from './generation-builder.ts';
 import type { Generation } from './generation.ts';
 import { createAssertionSigner } from './identity/assertion.ts';
@@ -17,8 +18,10 @@ import { startOperationsListener } from './operations/listener.ts';
 import { createLog } from './operations/log.ts';
 import { createMetrics } from './operations/metrics.ts';
 import { productVersion } from './operations/version.ts';
+import { boundCookieNames } from './policy/forge-routes.ts';
 import { createProvider } from './provider/oidc-provider.ts';
 import { createPublicServer, listenOptions } from './proxy/server.ts';
+import { createBoundCookies } from './session/bound-cookies.ts';
 import { createSealing } from './session/sealing.ts';
 import { createSessions } from './session/sessions.ts';
 import { createStore } from './session/store.ts';
@@ -137,6 +140,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const server = await createPublicServer(config, {
       generations,
       sessions,
+      boundCookies: createBoundCookies(boundCookieNames(config.upstream), sealing),
+      endSession: (request, record, cookieValue) =>
+        endSession({ sessions, audit, meter, randomness }, request, record, cookieValue),
       render: createRenderer({ clock }),
       registerEndpoints: (scope) =>
         registerEndpoints(scope, {

@@ -14,6 +14,7 @@ export function checkRoutes(judge: Judge, config: Config): void {
     checkReach(judge, path, route, config.server.path_prefix);
     checkMethods(judge, path, route);
     checkNarrowing(judge, path, route);
+    checkCredentialHeaders(judge, path, route);
     checkSourcesOf(judge, path, route, config);
   }
 }
@@ -50,6 +51,22 @@ function checkMethods(judge: Judge, path: KeyPath, { methods }: RouteConfig): vo
       `expected an HTTP method in capitals, found ${quote(method)}`,
       cure,
     );
+  }
+}
+
+/** Headers that are dropped, or mean something else, on every request: none of them could carry a credential upstream. */
+const notCredentials =
+  /^(?:authorization|cookie|host|connection|origin|content-.*|sec-.*|x-forwarded-.*|x-sallyport-.*|x-webauth-.*)$/;
+
+function checkCredentialHeaders(judge: Judge, path: KeyPath, route: RouteConfig): void {
+  if (route.credential_headers?.length === 0) {
+    judge.refuse([...path, 'credential_headers'], 'expected at least one name', 'leave it out');
+  }
+  for (const [index, name] of (route.credential_headers ?? []).entries()) {
+    const at: KeyPath = [...path, 'credential_headers', index];
+    if (!tokenPattern.test(name)) judge.refuse(at, `expected the name of a header, found ${quote(name)}`);
+    else if (notCredentials.test(name.toLowerCase().replaceAll('_', '-')))
+      judge.refuse(at, `${name} cannot be a credential: it has a meaning of its own`);
   }
 }
 

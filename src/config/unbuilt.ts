@@ -16,10 +16,6 @@ const unbuilt: readonly {
     find: ({ operations }) => when(operations.control_socket !== undefined, ['operations', 'control_socket']),
   },
   {
-    key: 'upstream.bound_cookies',
-    find: ({ upstream }) => when(upstream.bound_cookies !== undefined, ['upstream', 'bound_cookies']),
-  },
-  {
     key: 'session.redis.sentinel',
     find: ({ session }) => when(session.redis?.sentinel !== undefined, ['session', 'redis', 'sentinel']),
   },
@@ -29,22 +25,9 @@ const unbuilt: readonly {
   },
   {
     key: 'routes[].access',
-    values: 'credentials, bearer, upstream',
+    values: 'bearer',
     find: ({ routes }) =>
-      routes.flatMap(({ access }, index) =>
-        when(access === 'credentials' || access === 'bearer' || access === 'upstream', [
-          'routes',
-          index,
-          'access',
-        ]),
-      ),
-  },
-  {
-    key: 'routes[].credential_headers',
-    find: ({ routes }) =>
-      routes.flatMap(({ credential_headers: headers }, index) =>
-        when(headers !== undefined, ['routes', index, 'credential_headers']),
-      ),
+      routes.flatMap(({ access }, index) => when(access === 'bearer', ['routes', index, 'access'])),
   },
   {
     key: 'bearer.audiences',

@@ -79,6 +79,13 @@ export function checkUpstream(judge: Judge, { upstream }: Config): void {
       'off: whoever can get a user name at one of the sources is that user upstream',
     );
   }
+  for (const [index, name] of (upstream.bound_cookies ?? []).entries()) {
+    if (!tokenPattern.test(name))
+      judge.refuse(
+        ['upstream', 'bound_cookies', index],
+        `expected the name of a cookie, found ${quote(name)}`,
+      );
+  }
   checkIdentityHeaders(judge, upstream.identity_headers ?? []);
 }
 

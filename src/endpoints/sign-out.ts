@@ -4,6 +4,9 @@ import type { Generation } from '../generation.ts';
 import { randomToken } from '../kernel/randomness.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import { signedOutPage, signOutPage } from '../pages/plain-pages.ts';
+import { boundCookieNames } from '../policy/forge-routes.ts';
+import type { SignedOut } from '../proxy/types.ts';
+import { expiredBoundCookies } from '../session/bound-cookies.ts';
 import { serializeExpiredCookie } from '../session/cookie.ts';
 import type { SessionRecord } from '../session/types.ts';
 import { cookieSite } from '../signin/attempt-cookies.ts';
@@ -34,12 +37,13 @@ export function addSignOut(scope: FastifyInstance, tools: EndpointTools): void {
       if (session === undefined)
         return sendOn(reply, signedOutPath(request.generation), expiredSession(request));
       if (!isToken(request.body, session.cookieValue)) return sendRefusal(tools, request, reply, badToken);
-      await tools.sessions.end(session.cookieValue);
-      const { record } = session.opened;
-      recordSessionEnd(tools, request, record, 'signout');
-      const atIdp = endSessionUrl(request, record, randomToken(tools.randomness, 128), true);
-      tools.meter.logout(atIdp === undefined ? 'local' : 'rp_initiated');
-      return sendOn(reply, atIdp?.href ?? signedOutPath(request.generation), expiredSession(request));
+      const { location, setCookies } = await endSession(
+        tools,
+        request,
+        session.opened.record,
+        session.cookieValue,
+      );
+      return sendOn(reply, location, setCookies);
     },
   });
 
@@ -54,6 +58,25 @@ export function addSignOut(scope: FastifyInstance, tools: EndpointTools): void {
     },
   });
 }
+
+/**
+ * Signs a browser out: ends its session, says where it goes next, and makes it forget its cookies, the upstream's bound ones included.
+ * @throws store_unavailable
+ */
+export async function endSession(
+  tools: SignOutTools,
+  request: Pick<FastifyRequest, 'facts' | 'generation'>,
+  record: SessionRecord,
+  cookieValue: string,
+): Promise<SignedOut> {
+  await tools.sessions.end(cookieValue);
+  recordSessionEnd(tools, request, record, 'signout');
+  const atIdp = endSessionUrl(request, record, randomToken(tools.randomness, 128), true);
+  tools.meter.logout(atIdp === undefined ? 'local' : 'rp_initiated');
+  return { location: atIdp?.href ?? signedOutPath(request.generation), setCookies: expiredSession(request) };
+}
+
+type SignOutTools = Pick<EndpointTools, 'sessions' | 'audit' | 'meter' | 'randomness'>;
 
 const crossSite: Refusal = { status: 403, code: 'cross_site_request' };
 const badToken: Refusal = { status: 403, code: 'csrf_invalid' };
@@ -97,7 +120,7 @@ function isFromHere({ headers, generation }: FastifyRequest): boolean {
 
 /** RP-initiated logout where the session's source, still the same, offers it. */
 function endSessionUrl(
-  { generation, facts }: FastifyRequest,
+  { generation, facts }: Pick<FastifyRequest, 'facts' | 'generation'>,
   record: SessionRecord,
   state: string,
   withHint: boolean,
@@ -116,9 +139,13 @@ function signedOutPath({ config }: Generation): string {
   return `${config.server.path_prefix}/signed-out`;
 }
 
-function expiredSession({ generation, facts }: FastifyRequest): readonly string[] {
+function expiredSession({
+  generation,
+  facts,
+}: Pick<FastifyRequest, 'facts' | 'generation'>): readonly string[] {
   const site = cookieSite(generation, facts.origin);
-  return [serializeExpiredCookie(site.name, site.secure)];
+  const bound = boundCookieNames(generation.config.upstream);
+  return [serializeExpiredCookie(site.name, site.secure), ...expiredBoundCookies(bound, site.secure)];
 }
 
 function sendOn(reply: FastifyReply, location: string, setCookies: readonly string[]): Promise<FastifyReply> {

@@ -145,9 +145,12 @@ const forgeCookies: readonly string[] = [
   'gitea_awesome',
 ];
 
-/** Cookies that stand for a user at the upstream, and are tied to the session that made them: `upstream.bound_cookies`' default. */
-export function presetBoundCookies(preset: string): readonly string[] {
-  return isForge(preset) ? forgeCookies : [];
+/** Names of the cookies that stand for a user at the upstream, and are tied to the session that made them. */
+export function boundCookieNames(upstream: {
+  readonly preset: string;
+  readonly bound_cookies?: readonly string[] | undefined;
+}): readonly string[] {
+  return upstream.bound_cookies ?? (isForge(upstream.preset) ? forgeCookies : []);
 }
 
 function isForge(preset: string): boolean {

@@ -1,7 +1,10 @@
 import type { Config } from '../config/schema.ts';
 import { isIdentityHeader, normalizeHeaderName } from '../identity/header-names.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
+import { presetRoutes } from '../policy/forge-routes.ts';
+import type { BoundCookies } from '../session/bound-cookies.ts';
 import { sessionCookie, stripOwnCookies } from '../session/cookie.ts';
+import type { OpenedSession } from '../session/types.ts';
 
 /*
  * The one function that makes the upstream's header list, for HTTP and WebSocket alike. Upstreams believe these headers:
@@ -9,8 +12,10 @@ import { sessionCookie, stripOwnCookies } from '../session/cookie.ts';
  * them (docs/adr/0005-header-trust.md), and ours are appended last. Allocation is kept low: it runs once a request.
  */
 
+const noNames: ReadonlySet<string> = new Set();
+
 /** What becomes of one header of the client's. */
-export type HeaderFate = 'keep' | 'drop' | 'cookie' | 'tracestate';
+export type HeaderFate = 'keep' | 'drop' | 'cookie' | 'credential' | 'tracestate';
 
 /** Hop-by-hop (RFC 9110 section 7.6.1) and what belongs to one hop in practice. `expect` is answered by us. */
 const hopByHop: ReadonlySet<string> = new Set([
@@ -38,14 +43,8 @@ const misleading: ReadonlySet<string> = new Set([
   'x-rewrite-url',
 ]);
 
-/** Ours to set: the host, the tracing ids. `authorization` never passes on session and public routes (SPEC section 5). */
-const ours: ReadonlySet<string> = new Set([
-  'authorization',
-  'cookie2',
-  'host',
-  'traceparent',
-  'x-request-id',
-]);
+/** Ours to set: the host, the tracing ids. */
+const ours: ReadonlySet<string> = new Set(['cookie2', 'host', 'traceparent', 'x-request-id']);
 
 /** Never dropped for being listed in `Connection`: without them the request would mean something else. */
 const notConnectionOptions: ReadonlySet<string> = new Set(['content-length', 'host']);
@@ -62,8 +61,13 @@ const plainConnections: ReadonlySet<string> = new Set([
  * What becomes of a header by this name.
  *
  * @param configured folded names of the operator's own identity headers
+ * @param credentials folded names that some route takes for a credential, beside `Authorization`
  */
-export function fateOfHeader(rawName: string, configured: ReadonlySet<string>): HeaderFate {
+export function fateOfHeader(
+  rawName: string,
+  configured: ReadonlySet<string>,
+  credentials: ReadonlySet<string> = noNames,
+): HeaderFate {
   const name = normalizeHeaderName(rawName);
   if (
     hopByHop.has(name) ||
@@ -76,6 +80,7 @@ export function fateOfHeader(rawName: string, configured: ReadonlySet<string>): 
   ) {
     return 'drop';
   }
+  if (name === 'authorization' || credentials.has(name)) return 'credential';
   if (name === 'cookie') return rawName.length === name.length ? 'cookie' : 'drop';
   if (name === 'tracestate') return 'tracestate';
   // `Content_Length` beside `Content-Length` is how two parsers come to see two requests.
@@ -89,8 +94,10 @@ export interface UpstreamHeaderInput {
   /** The joined value of `Connection`, as Node has it. */
   readonly connection: string | undefined;
   readonly facts: RequestFacts;
-  /** Whether a session's cookies may go along. */
-  readonly withSession: boolean;
+  /** The session that the request runs under: its cookies go along. Undefined: none do. */
+  readonly session: OpenedSession | undefined;
+  /** Whether the client's own credential goes along (SPEC section 5): never beside a session. */
+  readonly withCredential: boolean;
   /** Flat `[name, value, …]`, values ready for the socket: the session's, or empty. The access token, if passed, is one. */
   readonly identityHeaders: readonly string[];
 }
@@ -107,9 +114,18 @@ interface OriginParts {
 const rememberedNames = 512;
 
 /** The header function for one configuration. */
-export function createUpstreamHeaders(config: Config): BuildUpstreamHeaders {
+export function createUpstreamHeaders(
+  config: Config,
+  boundCookies: BoundCookies | undefined,
+): BuildUpstreamHeaders {
   const configured = new Set(
     (config.upstream.identity_headers ?? []).map(({ header }) => normalizeHeaderName(header)),
+  );
+  const credentials = new Set(
+    [
+      ...config.routes.flatMap((route) => route.credential_headers ?? []),
+      ...presetRoutes(config.upstream.preset).flatMap((rule) => rule.credentialHeaders ?? []),
+    ].map(normalizeHeaderName),
   );
   const ownCookies = ownCookieNames(config);
   const passHost = config.upstream.pass_host;
@@ -119,7 +135,7 @@ export function createUpstreamHeaders(config: Config): BuildUpstreamHeaders {
   function fateOf(name: string): HeaderFate {
     const known = fates.get(name);
     if (known !== undefined) return known;
-    const fate = fateOfHeader(name, configured);
+    const fate = fateOfHeader(name, configured, credentials);
     if (fates.size < rememberedNames) fates.set(name, fate);
     return fate;
   }
@@ -135,7 +151,7 @@ export function createUpstreamHeaders(config: Config): BuildUpstreamHeaders {
   }
 
   return function buildUpstreamHeaders(input) {
-    const { rawHeaders, facts, withSession, identityHeaders } = input;
+    const { rawHeaders, facts, session, identityHeaders } = input;
     const { host, scheme } = partsOf(facts.origin);
     const list: string[] = passHost ? ['Host', host] : [];
     const listed = connectionOptions(input.connection);
@@ -145,9 +161,14 @@ export function createUpstreamHeaders(config: Config): BuildUpstreamHeaders {
       if (fate === 'drop' || (listed !== undefined && isListed(name, listed))) continue;
       let value = rawHeaders[i + 1] ?? '';
       if (fate === 'cookie') {
-        const kept = withSession ? withoutOwnCookies(value, ownCookies) : undefined;
+        let kept = session === undefined ? undefined : withoutOwnCookies(value, ownCookies);
+        if (kept !== undefined && session !== undefined && boundCookies !== undefined)
+          kept = boundCookies.untie(kept, session);
         if (kept === undefined) continue;
         value = kept;
+      } else if (fate === 'credential') {
+        // An identity of ours and a credential of the client's never meet: the upstream would choose between two users.
+        if (!input.withCredential || session !== undefined) continue;
       } else if (fate === 'tracestate' && facts.traceparent === undefined) {
         continue;
       }

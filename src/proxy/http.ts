@@ -4,6 +4,8 @@ import type { Dispatcher, Pool } from 'undici';
 import type { Meter } from '../kernel/meter.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
+import type { BoundCookies } from '../session/bound-cookies.ts';
+import type { OpenedSession } from '../session/types.ts';
 import { filterResponseHeaders, filterTrailers } from './response-headers.ts';
 import { drainUpload, Upload, UploadStalled } from './upload.ts';
 import { codeOf, isSafeToRetry, kindOfError, refusalOfKind } from './upstream.ts';
@@ -14,6 +16,7 @@ export interface ExchangeContext {
   readonly pool: Pool;
   readonly meter: Meter;
   readonly ownCookies: readonly string[];
+  readonly boundCookies: BoundCookies | undefined;
   /** Milliseconds between two bytes of a body. */
   readonly idleTimeoutMs: number;
 }
@@ -23,8 +26,8 @@ export interface ExchangeClient {
   readonly raw: IncomingMessage;
   readonly res: ServerResponse;
   readonly facts: RequestFacts;
-  /** Whether cookies may come back. */
-  readonly withSession: boolean;
+  /** The session that the request runs under, if its cookies and identity go along: cookies may come back to it. */
+  readonly session: OpenedSession | undefined;
   /** Whether the client waits for `100 Continue` before it sends its body. */
   readonly awaitsContinue: boolean;
   /** Answers in the upstream's stead; called at most once, and only while nothing was answered. */
@@ -45,6 +48,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   protected readonly context: ExchangeContext;
   protected readonly client: ExchangeClient;
   protected readonly headers: string[];
+  /** Flat `[name, value, …]`: ours, beside what the upstream answers. */
+  protected added: readonly string[] | undefined;
   readonly #startedAt = performance.now();
   readonly #upload: Upload | undefined;
   #abort: ((error?: Error) => void) | undefined;
@@ -110,15 +115,17 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.#relayInformation(status, rawHeaders);
       return true;
     }
-    const { res, raw, withSession, facts } = this.client;
+    const { res, raw, session, facts } = this.client;
     this.context.meter.upstreamRequest((performance.now() - this.#startedAt) / 1000);
     const bodiless = facts.method === 'HEAD' || status === 204 || status === 304;
     const { headers, contentLength } = filterResponseHeaders({
       rawHeaders,
-      withSession,
+      session,
       ownCookies: this.context.ownCookies,
+      boundCookies: this.context.boundCookies,
       chunkable: !bodiless && raw.httpVersionMinor > 0,
     });
+    if (this.added !== undefined) headers.push(...this.added);
     res.writeHead(status, reasonPhrase(status, statusText), headers);
     this.#answering = true;
     if (bodiless) {
@@ -246,8 +253,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status !== 103 || raw.httpVersionMinor === 0 || res.headersSent) return;
     const { headers } = filterResponseHeaders({
       rawHeaders,
-      withSession: false,
+      session: undefined,
       ownCookies: this.context.ownCookies,
+      boundCookies: undefined,
       chunkable: false,
     });
     const hints: Record<string, string | string[]> = {};
@@ -313,14 +321,20 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/** Bodies up to this many bytes are copied behind the head: one small write costs less than a vectored one. */
+/** Bodies up to this many bytes are copied behind the head: one plain write costs half of a vectored one. */
 const copiedBodyBytes = 16_384;
 
 function endWith(res: ServerResponse, lastChunk: Buffer | undefined): void {
-  if (lastChunk === undefined) res.end();
-  // One character for each byte, both ways.
-  else if (lastChunk.length <= copiedBodyBytes) res.end(lastChunk.toString('latin1'), 'latin1');
-  else res.end(lastChunk);
+  if (lastChunk === undefined) {
+    res.end();
+  } else if (lastChunk.length > copiedBodyBytes) {
+    res.end(lastChunk);
+  } else {
+    // One character for each byte, both ways. Uncorked at once: `end` would put an empty piece beside it, and vector both.
+    res.write(lastChunk.toString('latin1'), 'latin1');
+    res.socket?.uncork();
+    res.end();
+  }
 }
 
 function flushHead(exchange: Exchange): void {

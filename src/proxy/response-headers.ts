@@ -1,4 +1,6 @@
+import type { BoundCookies } from '../session/bound-cookies.ts';
 import { isOwnCookie } from '../session/cookie.ts';
+import type { OpenedSession } from '../session/types.ts';
 
 /** What of an upstream's answer goes to the client. */
 export interface ResponseHead {
@@ -11,8 +13,10 @@ export interface ResponseHead {
 export interface ResponseHeaderInput {
   /** As undici has them: names and values in turn. */
   readonly rawHeaders: readonly Buffer[];
-  /** Whether `Set-Cookie` may come back: only to a session (SPEC section 5). */
-  readonly withSession: boolean;
+  /** The session that the request ran under: `Set-Cookie` comes back to nobody else (SPEC section 5). */
+  readonly session: OpenedSession | undefined;
+  /** The upstream's cookies that are tied to the session. */
+  readonly boundCookies: BoundCookies | undefined;
   readonly ownCookies: readonly string[];
   /** Whether the answer to the client will be chunked if it has no length: then a `Trailer` makes sense. */
   readonly chunkable: boolean;
@@ -66,7 +70,9 @@ export function filterResponseHeaders(input: ResponseHeaderInput): ResponseHead 
         }
         break;
       case 'set-cookie':
-        if (input.withSession && !setsOwnCookie(value, input.ownCookies)) headers.push(name, value);
+        if (input.session !== undefined && !setsOwnCookie(value, input.ownCookies)) {
+          headers.push(name, input.boundCookies?.tie(value, input.session) ?? value);
+        }
         break;
       case 'connection':
         listed = namesListed(value, listed);

@@ -88,6 +88,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     pool: upstream.pool,
     meter: deps.meter,
     ownCookies: ownCookieNames(config),
+    boundCookies: deps.boundCookies,
     idleTimeoutMs: config.upstream.idle_timeout,
   };
   const edge = createEdge({
@@ -96,7 +97,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     logWarning: deps.logWarning,
   });
   const judge = createGate(deps.sessions, deps.clock);
-  const buildHeaders = createUpstreamHeaders(config);
+  const buildHeaders = createUpstreamHeaders(config, deps.boundCookies);
   const upgraded = new UpgradedSockets();
 
   app.decorate('upgradedSockets', upgraded);

@@ -5,7 +5,8 @@ import type { Meter } from '../kernel/meter.ts';
 import type { Randomness } from '../kernel/randomness.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
-import type { Sessions } from '../session/types.ts';
+import type { BoundCookies } from '../session/bound-cookies.ts';
+import type { SessionRecord, Sessions } from '../session/types.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -45,9 +46,28 @@ export interface AccessEntry {
   readonly source: string | undefined;
 }
 
+/** What a browser is told when its session has been ended on the upstream's word. */
+export interface SignedOut {
+  /** Where a person goes next: to the IdP's sign-out, or to our own page. */
+  readonly location: string;
+  /** Whole `Set-Cookie` values. */
+  readonly setCookies: readonly string[];
+}
+
+/** Ends a session because the upstream has signed its user out. @throws store_unavailable */
+export type EndSession = (
+  request: { readonly facts: RequestFacts; readonly generation: Generation },
+  record: SessionRecord,
+  cookieValue: string,
+) => Promise<SignedOut>;
+
 export interface PublicServerDeps {
   readonly generations: CurrentGeneration;
   readonly sessions: Sessions;
+  /** The upstream's cookies that are tied to the session that made them, if it has any. */
+  readonly boundCookies?: BoundCookies | undefined;
+  /** Without it, the upstream's sign-out is its own affair. */
+  readonly endSession?: EndSession;
   readonly render: RenderRefusal;
   /** Registers everything under `server.path_prefix`; runs in its own Fastify scope, with that prefix. */
   readonly registerEndpoints: (scope: FastifyInstance) => Promise<void>;

@@ -3,12 +3,14 @@ import type { Socket } from 'node:net';
 import type { Generation } from '../generation.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
+import { readCookie, sessionCookie } from '../session/cookie.ts';
 import type { OpenedSession } from '../session/types.ts';
 import type { Gate, GateResult } from './gate.ts';
 import { refused } from './gate.ts';
 import type { BuildUpstreamHeaders } from './headers.ts';
 import { Exchange, hasBody } from './http.ts';
 import type { ExchangeClient, ExchangeContext } from './http.ts';
+import { SignOutExchange } from './sign-out-exchange.ts';
 import type { AccessEntry, PublicServerDeps } from './types.ts';
 import { drainUpload } from './upload.ts';
 import type { UpstreamErrorKind } from './upstream.ts';
@@ -62,8 +64,8 @@ export class Visit implements ExchangeClient {
     this.#generation = generation;
   }
 
-  get withSession(): boolean {
-    return this.#gate?.withSession === true;
+  get session(): OpenedSession | undefined {
+    return this.#gate?.withSession === true ? this.#gate.session : undefined;
   }
 
   get awaitsContinue(): boolean {
@@ -153,16 +155,35 @@ export class Visit implements ExchangeClient {
       rawHeaders: raw.rawHeaders,
       connection: raw.headers.connection,
       facts,
-      withSession: this.withSession,
+      session: this.session,
+      withCredential: this.#gate?.withCredential === true,
       identityHeaders,
     });
     if (raw.upgrading === undefined || !facts.upgrade) {
+      if (this.#gate?.rule?.endsSession === true && this.#signOut(headers)) return;
       new Exchange(context, this, headers).start();
       return;
     }
     const { socket, head } = raw.upgrading;
     const sessionId = this.#gate?.session?.record.id;
     new UpgradeExchange(context, this, headers, { socket, head, sessionId, registry: upgraded }).start();
+  }
+
+  /** The upstream's own sign-out: its success is ours as well. False when there is no session to end. */
+  #signOut(headers: string[]): boolean {
+    const { facts, session } = this;
+    const { context, deps, upgraded } = this.#house;
+    const { endSession } = deps;
+    const generation = this.#generation;
+    const site = sessionCookie(generation.config.session.cookie_name, facts.origin.startsWith('https:'));
+    const cookieValue = readCookie(this.raw.headers.cookie, site);
+    if (session === undefined || cookieValue === undefined || endSession === undefined) return false;
+    new SignOutExchange(context, this, headers, async () => {
+      const signedOut = await endSession({ facts, generation }, session.record, cookieValue);
+      upgraded.closeSession(session.record.id);
+      return signedOut;
+    }).start();
+    return true;
   }
 
   #fault(error: unknown): void {

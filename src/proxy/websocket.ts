@@ -76,8 +76,9 @@ export class UpgradeExchange extends Exchange {
     this.release();
     const { headers } = filterResponseHeaders({
       rawHeaders: (rawHeaders ?? []) as Buffer[],
-      withSession: this.client.withSession,
+      session: this.client.session,
       ownCookies: this.context.ownCookies,
+      boundCookies: this.context.boundCookies,
       chunkable: false,
     });
     detach(this.client.res, socket);

@@ -4,9 +4,11 @@ import { createBindings } from '../identity/binding.ts';
 import { resolveIdentity, type IdentityResult } from '../identity/resolve.ts';
 import { nowSeconds } from '../kernel/clock.ts';
 import { randomToken } from '../kernel/randomness.ts';
+import { boundCookieNames } from '../policy/forge-routes.ts';
 import type { VerifiedSignIn } from '../provider/types.ts';
+import { expiredBoundCookies, lineageOf } from '../session/bound-cookies.ts';
 import { serializeExpiredCookie, serializeSessionCookie } from '../session/cookie.ts';
-import type { Identity, SessionRecord, SessionTokens } from '../session/types.ts';
+import type { Identity, OpenedSession, SessionRecord, SessionTokens } from '../session/types.ts';
 import type { Attempt } from './attempt.ts';
 import { cookieSite } from './attempt-cookies.ts';
 import { auditUser, claimedUser, createRecorder, recordSessionEnd } from './sign-in-audit.ts';
@@ -46,11 +48,13 @@ export function createAdmission(deps: SignInDeps): Admission {
     const stepUp = attempt.purpose === 'step_up';
 
     const setCookies: string[] = [];
-    const changed = stepUp && (await isAnotherSubject(request, signIn, currentCookie));
+    const current = stepUp && currentCookie !== undefined ? await sessions.open(currentCookie) : undefined;
+    const changed = current !== undefined && isAnotherSubject(request, signIn, current);
+    const boundCookies = expiredBoundCookies(boundCookieNames(upstream), site.secure);
     if (changed && currentCookie !== undefined) {
       // Whoever came back is not who was sent: the session that asked for more ends, whatever is decided about this one.
       await endSession(request, currentCookie, 'subject_changed');
-      setCookies.push(serializeExpiredCookie(site.name, site.secure));
+      setCookies.push(serializeExpiredCookie(site.name, site.secure), ...boundCookies);
     }
 
     const headerClaims = upstream.identity_headers?.map(({ claim }) => claim);
@@ -96,11 +100,16 @@ export function createAdmission(deps: SignInDeps): Admission {
       }
     }
 
-    const record = recordOf(request, attempt, signIn, identity, now);
+    // Whoever only proved more stays who the upstream takes them for; anyone else must not find a cookie of the one before.
+    const steady =
+      current !== undefined && !changed && current.record.identity.username === identity.username;
+    const lineage = steady ? lineageOf(current) : randomToken(deps.randomness, 128);
+    const record = { ...recordOf(request, attempt, signIn, identity, now), lineage };
     const { cookieValue } = await sessions.create(record);
     if (currentCookie !== undefined && !changed) await endSession(request, currentCookie, 'replaced');
     recorder.succeeded(record, standing);
     setCookies.push(serializeSessionCookie(site.name, cookieValue, site.secure));
+    if (!steady && !changed) setCookies.push(...boundCookies);
     return { kind: 'signed_in', location: returnTo, setCookies };
   }
 
@@ -115,14 +124,11 @@ export function createAdmission(deps: SignInDeps): Admission {
     return (await isGranted(bindings, { identity, issuer })) ? { ok: true, identity } : refused;
   }
 
-  async function isAnotherSubject(
+  function isAnotherSubject(
     { source }: SignInRequest,
     { claims }: VerifiedSignIn,
-    currentCookie: string | undefined,
-  ): Promise<boolean> {
-    const current = currentCookie === undefined ? undefined : await sessions.open(currentCookie);
-    if (current === undefined) return false;
-    const { record } = current;
+    { record }: OpenedSession,
+  ): boolean {
     const { config } = source;
     return (
       record.source !== config.id ||

@@ -46,6 +46,6 @@ t.test('the reference page names default, requirement and what is not in this ve
   t.match(page, /### `server\.workers`\n[^#]*\*\*Not in this version\.\*\*/);
   t.match(
     page,
-    /### `routes\[\]\.access`\n[^#]*\*\*Not in this version: credentials, bearer, upstream\.\*\*/,
+    /### `routes\[\]\.access`\n[^#]*\*\*Not in this version: bearer\.\*\*/,
   );
 });

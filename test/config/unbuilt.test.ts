@@ -25,13 +25,9 @@ const built = whole
 const unbuilt = [
   'server.workers',
   'operations.control_socket',
-  'upstream.bound_cookies',
   'session.redis.sentinel',
   'session.redis.cluster',
-  'routes[0].credential_headers',
-  'routes[1].access',
   'routes[2].access',
-  'routes[3].access',
   'bearer.audiences',
   'bearer.typ',
   'operators',
