@@ -19,7 +19,7 @@ export interface SignInDeps {
   readonly clock: Clock;
   readonly randomness: Randomness;
   /** A fault behind a sign-in that was answered with a page: for the log, never shown. */
-  readonly logFault: (error: unknown, facts: RequestFacts) => void;
+  readonly logFault: (error: unknown, facts: RequestFacts | undefined) => void;
 }
 
 /** The request that a step of the sign-in answers. */
