@@ -55,6 +55,16 @@ export function canonicalTarget(rawTarget: string): CanonicalTarget {
   return { ok: true, path: `/${segments.join('/')}`, segments };
 }
 
+/**
+ * The target as the upstream gets it: the raw bytes, but for slashes before the first segment, of which one is left.
+ *
+ * A URL parser reads `//open/admin` relative to anything as the path `/admin` on the host `open` (WHATWG URL, "relative slash state"; so
+ * does `new URL(request.url, base)`, which many Node servers route by), whereas the rules read the path `/open/admin`.
+ */
+export function upstreamTarget(rawTarget: string): string {
+  return rawTarget.charCodeAt(1) === slash ? rawTarget.replace(/^\/+/, '/') : rawTarget;
+}
+
 /** Why no target may hold what stands at `from` or behind it, in path or query: control characters, spaces, fragments, more than a byte. */
 function findForbidden(rawTarget: string, from: number): string | undefined {
   for (let index = from; index < rawTarget.length; index += 1) {

@@ -78,11 +78,11 @@ interface CompiledRule {
 
 /**
  * The matcher over `rules`: the first that matches wins, {@link defaultRule} ends the list. HEAD matches where GET does (RFC 9110
- * section 9.3.2). Matching is exact, case included: Forgejo and Gitea route their fixed paths case-sensitively too (chi), so
- * `/User/Login` is no way around `/user/login` there, it asks for the repository "Login" of a user "User", a reserved name.
+ * section 9.3.2). Matching is exact, case included, as Forgejo and Gitea route their fixed paths (chi).
  *
- * A target with `;` or `%2F` has two readings: some upstreams drop path parameters or decode before they route. `%2F` is opaque to the
- * rules, yet where another reading meets a written rule that lets fewer in, nobody passes ({@link ambiguousRule}).
+ * A target with `;`, `%2F`, `%25` or upper-case letters has more than one reading: some upstreams drop path parameters, decode before
+ * they route, decode twice, or fold case (Express does, unless told otherwise). What the rules read is the canonical path; yet where
+ * another reading meets a written rule that lets fewer in, nobody passes ({@link ambiguousRule}).
  *
  * @throws never for rules whose patterns {@link validateRoutePattern} accepts; a faulty pattern is a fault of ours and throws.
  */
@@ -113,7 +113,7 @@ export function compileRoutes(
   };
   return (method, target) => {
     const rule = find(method, target.segments);
-    if (!target.path.includes(';') && !target.path.includes('%2F')) return rule;
+    if (!hasOtherReadings.test(target.path)) return rule;
     const evaded = otherReadings(target.path).some((segments) => isStricter(find(method, segments), rule));
     return evaded ? ambiguousRule : rule;
   };
@@ -127,12 +127,38 @@ function allowsMethod(rule: RouteRule, method: string): boolean {
   );
 }
 
-/** How other software may read a path: without parameters (RFC 3986 section 3.3), with `%2F` decoded, or both. */
+const hasOtherReadings = /[;A-Z]|%2[F5]/;
+
+/**
+ * How other software may read a path: without parameters (RFC 3986 section 3.3), with `%2F` decoded, decoded again until nothing
+ * changes (backslashes for slashes then, as Windows and URL parsers have it), without regard to case; and all of that together.
+ */
 function otherReadings(path: string): readonly (readonly string[])[] {
-  const bare = path.replace(/;[^/]*/g, '');
-  const bareDecoded = path.replace(/%2F/g, '/').replace(/;[^/]*/g, '');
-  const readings = [bare, path.replace(/%2F/g, '/'), bareDecoded].filter((reading) => reading !== path);
-  return readings.map((reading) => reading.split('/').filter((segment) => segment !== ''));
+  // The frequent case, on the path of every request: nothing but upper-case letters.
+  if (!/[;%]/.test(path)) return [split(path.toLowerCase())];
+  const slashed = path.replace(/%2F/g, '/');
+  const decoded = decodeThrough(path).replace(/\\/g, '/');
+  const readings = new Set([path, slashed, decoded]);
+  for (const reading of [...readings]) readings.add(reading.replace(/;[^/]*/g, ''));
+  for (const reading of [...readings]) readings.add(reading.toLowerCase());
+  readings.delete(path);
+  return [...readings].map(split);
+}
+
+const split = (path: string): readonly string[] => path.split('/').filter((segment) => segment !== '');
+
+/** More rounds than anybody's decoding has; targets that are nested deeper have been refused before. */
+const maxDecodings = 10;
+
+/** ASCII escapes decoded over and over. */
+function decodeThrough(path: string): string {
+  let text = path;
+  for (let round = 0; round < maxDecodings && text.includes('%'); round += 1) {
+    text = text.replace(/%([0-7][0-9A-Fa-f])/g, (_, digits: string) =>
+      String.fromCharCode(Number.parseInt(digits, 16)),
+    );
+  }
+  return text;
 }
 
 const strictness: Record<Access, number> = {

@@ -4,6 +4,7 @@ import type { Dispatcher, Pool } from 'undici';
 import type { Meter } from '../kernel/meter.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
+import { upstreamTarget } from '../policy/canonical-target.ts';
 import type { BoundCookies } from '../session/bound-cookies.ts';
 import type { OpenedSession } from '../session/types.ts';
 import { filterResponseHeaders, filterTrailers } from './response-headers.ts';
@@ -82,7 +83,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   protected options(): Dispatcher.DispatchOptions {
     const { method, rawTarget } = this.client.facts;
     return {
-      path: rawTarget,
+      path: upstreamTarget(rawTarget),
       // undici takes any token, its type only the usual ones.
       method: method,
       headers: this.headers,

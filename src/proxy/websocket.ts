@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { upstreamTarget } from '../policy/canonical-target.ts';
 import type { ExchangeClient, ExchangeContext } from './http.ts';
 import { Exchange } from './http.ts';
 import { filterResponseHeaders } from './response-headers.ts';
@@ -58,7 +59,7 @@ export class UpgradeExchange extends Exchange {
 
   protected override options(): Dispatcher.DispatchOptions {
     return {
-      path: this.client.facts.rawTarget,
+      path: upstreamTarget(this.client.facts.rawTarget),
       method: 'GET',
       headers: this.headers,
       upgrade: 'websocket',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { canonicalTarget } from '../../src/policy/canonical-target.ts';
+import { canonicalTarget, upstreamTarget } from '../../src/policy/canonical-target.ts';
 
 const accepted: readonly [raw: string, path: string][] = [
   ['/', '/'],
@@ -184,6 +184,20 @@ t.test('hostile targets are refused, each for its reason', async (t) => {
     const target = canonicalTarget(raw);
     t.match(target, { ok: false, code: 'target_malformed' }, JSON.stringify(raw));
     if (!target.ok) t.match(target.why, why, JSON.stringify(raw));
+  }
+});
+
+t.test('the upstream gets what came, but never an authority before the path', async (t) => {
+  for (const [raw, sent] of [
+    ['/', '/'],
+    ['/a//b/', '/a//b/'],
+    ['/%2561?x=//', '/%2561?x=//'],
+    ['//', '/'],
+    ['//open/admin', '/open/admin'],
+    ['////open//admin?x', '/open//admin?x'],
+  ] as const) {
+    t.equal(upstreamTarget(raw), sent, raw);
+    t.equal(new URL(upstreamTarget(raw), 'http://upstream.invalid').host, 'upstream.invalid');
   }
 });
 

@@ -301,8 +301,45 @@ t.test('the forge presets: who gets in where', async (t) => {
     t.not(at(raw, 'POST').access, 'credentials', raw);
     t.ok(at(raw, 'POST').requireAal === 'aal2' || at(raw, 'POST') === ambiguousRule, raw);
   }
-  for (const raw of ['/API/V1/users/u/tokens', '/Api/v1/user', '/V2/', '/Assets/x']) {
+  for (const raw of ['/Api/v1/user', '/V2/', '/Assets/x']) {
     t.equal(at(raw).access, 'session', `${raw}: fixed parts are compared exactly, by the forge too`);
+  }
+  t.equal(at('/API/V1/users/u/tokens'), ambiguousRule, 'nor is it a way round where case is folded');
+});
+
+t.test('a reading that decodes twice or folds case does not lead past a stricter rule', async (t) => {
+  const compiled = compileRoutes([
+    plainRule('closed', '/open/closed/**', 'deny'),
+    plainRule('open', '/open/**', 'public'),
+    plainRule('admin', '/admin/**', 'deny'),
+  ]);
+  const at = (raw: string) => {
+    const target = canonicalTarget(raw);
+    return target.ok ? compiled('GET', target).name : 'refused';
+  };
+  for (const raw of [
+    '/ADMIN/panel',
+    '/Admin',
+    '/open/CLOSED/x',
+    '/%2561dmin/panel',
+    '/%252561dmin/panel',
+    '/admin%252fpanel',
+    '/admin%255cpanel',
+    '/open/%2563losed/x',
+    '/open/%2543LOSED/x',
+    '/open%252Fclosed%252Fx',
+    '/ADMIN;x/panel',
+    '/admin%253bx/panel',
+  ]) {
+    t.equal(at(raw), 'ambiguous', raw);
+  }
+  for (const [raw, name] of [
+    ['/open/README.md', 'open'],
+    ['/open/100%25', 'open'],
+    ['/Open/x', 'default'],
+    ['/other/%2561', 'default'],
+  ] as const) {
+    t.equal(at(raw), name, raw);
   }
 });
 

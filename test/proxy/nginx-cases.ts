@@ -246,7 +246,15 @@ export const comparisonCases: readonly ComparisonCase[] = [
     differs: { why: 'the head has one limit as a whole', nginx: { status: 414 }, sallyport: { status: 431 } },
     request: get(`/${'a'.repeat(40_000)}`),
   },
-  { title: 'repeated slashes', request: get('//a///b') },
+  { title: 'repeated slashes', request: get('/a///b//') },
+  {
+    title: 'repeated slashes at the beginning',
+    differs: {
+      why: 'a URL parser behind us would take the first segment for a host',
+      sallyport: { 'seen.line': 'GET /a///b HTTP/1.1' },
+    },
+    request: get('//a///b'),
+  },
   { title: 'an encoded slash', request: get('/a%2Fb') },
   { title: 'escapes in both cases', request: get('/%7euser/%C3%a4?q=%zz') },
   { title: 'a broken escape in the path', request: get('/a%zz') },
