@@ -26,7 +26,7 @@ these commands give it to. With a forge a verified email address belongs along w
   rebind          gives bound names, with their addresses, to other subjects: for a move to another identity provider
 
 A FILE is CSV with a header line, or one JSON object a line; - is standard input. Columns: username, source (an id) or
-issuer, subject, and for import email; for release username alone. A file with any fault changes nothing.
+issuer, subject, and for import email (several with spaces between); for release username alone. A file with any fault changes nothing.
 
   --config FILE   the configuration; else SALLYPORT_CONFIG; session.redis must be set
   --actor NAME    who the audit trail says it was; else the user of the operating system

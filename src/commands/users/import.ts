@@ -64,18 +64,20 @@ function makePlan(
 
   for (const { line, fields } of rows) {
     const fault = (message: string): void => void faults.push({ line, message });
-    const { username, email } = fields;
+    const { username } = fields;
+    const emails = fields['email']?.split(/\s+/) ?? [];
     const owner = resolveOwner(fields, sources);
     if (typeof owner === 'string') fault(owner);
     if (username === undefined) fault('no username is given');
     else if (!isUsableUsername(username, upstream.username, upstream.preset))
       fault(`${JSON.stringify(username)} is no user name that the upstream can have`);
-    if (email !== undefined && !isEmailAddress(email)) fault(`${JSON.stringify(email)} is no email address`);
+    for (const email of emails)
+      if (!isEmailAddress(email)) fault(`${JSON.stringify(email)} is no email address`);
     if (typeof owner === 'string' || username === undefined) continue;
 
     const common = { ...owner, grantedBy: 'operator' } as const;
     const asked: WantedBinding[] = [{ ...common, kind: 'username', value: username, username: undefined }];
-    if (email !== undefined) asked.push({ ...common, kind: 'email', value: email, username });
+    for (const email of emails) asked.push({ ...common, kind: 'email', value: email, username });
     for (const wanted of asked) {
       const key = `${wanted.kind} ${foldBound(wanted.value)}`;
       const earlier = seen.get(key);
