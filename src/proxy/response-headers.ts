@@ -140,7 +140,12 @@ function withoutListed(headers: readonly string[], listed: ReadonlySet<string>):
   return kept;
 }
 
+/** Node's own shortcut, without the detour that `toString('latin1')` takes; it runs for each header of each answer. */
+interface Latin1Bytes extends Buffer {
+  latin1Slice(start: number, end: number): string;
+}
+
 /** Header bytes as Node writes them again: one character for each byte. */
 function latin1(bytes: Buffer | undefined): string {
-  return bytes === undefined ? '' : bytes.toString('latin1');
+  return bytes === undefined ? '' : (bytes as Latin1Bytes).latin1Slice(0, bytes.length);
 }

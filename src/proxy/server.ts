@@ -123,6 +123,10 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     const established: Established = edge.establish(raw, generation);
     request.facts = established.facts;
     request.generation = generation;
+    if (raw.url === '/' && parsedMethods.has(request.method)) {
+      // For the upstream: Fastify judges by this copy, the upstream gets the raw header. So a malformed type is its affair.
+      raw.headers['content-type'] = 'application/octet-stream';
+    }
     if (established.refusal !== undefined) {
       reply.hijack();
       new Visit(house, raw, reply.raw, established.facts, generation).answer(established.refusal);
@@ -172,11 +176,6 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   await app.register(async (scope) => {
     // Fastify must not touch a body: JSON and text parsers would, up to their limit (proxy-spikes: 1 MiB, corrupted).
     scope.removeAllContentTypeParsers();
-    scope.addHook('onRequest', (request, _reply, done) => {
-      // Fastify judges by this copy; the upstream gets the raw header. So a malformed type is the upstream's affair.
-      if (parsedMethods.has(request.method)) request.raw.headers['content-type'] = 'application/octet-stream';
-      done();
-    });
     await scope.register(httpProxy, {
       upstream: 'http://upstream.invalid',
       undici: upstream.pool,

@@ -13,7 +13,7 @@ import type { LoadOrder, LoadResult } from './load.ts';
  *
  * What is measured is compiled as `npm run build` does it: tsx would have every closure name itself at run time.
  *
- * BENCH_SECONDS (2): length of a round. BENCH_ROUNDS (5). BENCH_CONNECTIONS (32).
+ * BENCH_SECONDS (2): length of a round. BENCH_ROUNDS (5). BENCH_CONNECTIONS (32). BENCH_ROLES: a comma list, to leave some out.
  */
 
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 2);
@@ -34,7 +34,7 @@ interface Contestant {
   }[];
 }
 
-const roles: readonly (readonly [string, string])[] = [
+const allRoles: readonly (readonly [string, string])[] = [
   ['upstream', 'the bare upstream'],
   ['bare', 'minimal Node http + undici proxy'],
   ['bare-dispatch', 'the same, on raw undici handlers'],
@@ -52,6 +52,10 @@ function compile(): void {
   const options = ['--noEmit', 'false', '--noCheck', '--outDir', compiled, '--rootDir', root];
   execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json'), ...options], { stdio: 'inherit' });
 }
+
+const chosen = process.env['BENCH_ROLES']?.split(',');
+/** The first two are always there: what answers, and what is compared with. */
+const roles = allRoles.filter(([role], i) => i < 2 || chosen === undefined || chosen.includes(role));
 
 function start(file: string, args: readonly string[] = []): ChildProcess {
   return fork(join(compiled, 'test/bench', file), [...args], { execArgv: [] });
@@ -90,7 +94,7 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
-compile();
+if (process.env['BENCH_COMPILED'] === undefined) compile();
 const children: ChildProcess[] = [];
 try {
   const generator = start('load.js');
@@ -151,7 +155,9 @@ try {
         cpuOf(contestant).toFixed(1),
         leastOf(contestant).toFixed(1),
         role === 'upstream' ? '' : ratio(contestant, 'bare').toFixed(2),
-        role === 'upstream' ? '' : ratio(contestant, 'bare-dispatch').toFixed(2),
+        role === 'upstream' || !roles.some(([known]) => known === 'bare-dispatch')
+          ? ''
+          : ratio(contestant, 'bare-dispatch').toFixed(2),
         median(samples.map(({ rate }) => rate)).toFixed(0),
         median(samples.map(({ p50 }) => p50)).toFixed(1),
         median(samples.map(({ p99 }) => p99)).toFixed(1),
