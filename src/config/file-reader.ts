@@ -17,6 +17,8 @@ interface ClientTls {
 /** Reads the files that keys name, relative to a directory, and notes what is wrong with them. */
 export class FileReader {
   readonly findings: Finding[] = [];
+  /** Absolute paths of all that was asked for, whether it was there or not. */
+  readonly files = new Set<string>();
   readonly #directory: string;
   readonly #isSound: (path: KeyPath) => boolean;
   readonly #certificates = new Map<string, X509Certificate>();
@@ -136,6 +138,7 @@ export class FileReader {
 
   async #read(path: KeyPath, file: string): Promise<Buffer | undefined> {
     if (!this.#isSound(path)) return undefined;
+    this.files.add(this.resolve(file));
     try {
       return await readBounded(this.resolve(file));
     } catch (error) {

@@ -8,6 +8,8 @@ export interface FilesRead {
   /** The configuration with absolute paths and with its secrets filled in. */
   readonly config: Config;
   readonly findings: readonly Finding[];
+  /** Every file that was asked for, by its absolute path. */
+  readonly files: readonly string[];
 }
 
 /**
@@ -83,6 +85,7 @@ export async function readFiles(
       },
     },
     findings: reader.findings,
+    files: [...reader.files],
   };
 }
 

@@ -14,9 +14,13 @@ import { validateStructure } from './structure.ts';
 import { findUnbuilt } from './unbuilt.ts';
 
 /** A configuration that may be started, or everything that is wrong with it. */
-export type LoadedConfig =
+export type LoadedConfig = (
   | { readonly ok: true; readonly config: Config; readonly warnings: readonly string[] }
-  | { readonly ok: false; readonly report: string; readonly faults: readonly Fault[] };
+  | { readonly ok: false; readonly report: string; readonly faults: readonly Fault[] }
+) & {
+  /** The files that it names and that were read or found missing: a change of one of them changes the result. */
+  readonly files?: readonly string[];
+};
 
 /**
  * Loads the file at `path`: everything that {@link parseConfig} does, and every file that it names is read. The result
@@ -37,7 +41,7 @@ export async function loadConfig(path: string, env: Environment): Promise<Loaded
   const judge = new Judge(unsound);
   const read = await readFiles(config, dirname(path), (key) => judge.isSound(key));
   const faults = [...examined.faults, ...read.findings.map((finding) => document.locate(finding))];
-  return conclude(path, faults, read.config, examined.warnings);
+  return { ...conclude(path, faults, read.config, examined.warnings), files: read.files };
 }
 
 /** The same without touching any file: `*_file` keys stay as written and bring nothing. Pure. */

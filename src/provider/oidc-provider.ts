@@ -44,20 +44,17 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
   const idpFetch = createIdpFetch(source, meter, limits);
   const client = createIdpClient(source, credential, idpFetch);
   const par = source.pushed_authorization_requests;
-  const discovery = createDiscovery(source.id, () => client.discover(), {
-    ...deps,
-    onChange: (metadata) => {
-      for (const doubt of doubtsAbout(metadata, needs, {
-        pinnedAlg: source.id_token_signed_response_alg,
-        par,
-      })) {
-        deps.logWarning('the identity provider may not do what the source asks for', {
-          auth_source: source.id,
-          doubt,
-        });
-      }
-    },
-  });
+  let currentNeeds = needs;
+  const tellDoubts = (metadata: ServerMetadata): void => {
+    const settings = { pinnedAlg: source.id_token_signed_response_alg, par };
+    for (const doubt of doubtsAbout(metadata, currentNeeds, settings)) {
+      deps.logWarning('the identity provider may not do what the source asks for', {
+        auth_source: source.id,
+        doubt,
+      });
+    }
+  };
+  const discovery = createDiscovery(source.id, () => client.discover(), { ...deps, onChange: tellDoubts });
   const keys = createJwksCache(async () => client.fetchJwks(await discovery.metadata()), clock, limits);
 
   /** An IdP that can't be reached is asked again in the background, and shown as unavailable meanwhile. */
@@ -129,6 +126,14 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
         state,
         ...(idToken === undefined ? {} : { id_token_hint: idToken }),
       });
+    },
+    reconsider(next) {
+      const asked = ({ acrValues, requestedClaims }: PolicyNeeds): string =>
+        JSON.stringify([acrValues, requestedClaims]);
+      if (asked(next) === asked(currentNeeds)) return;
+      currentNeeds = next;
+      const metadata = discovery.known();
+      if (metadata !== undefined) tellDoubts(metadata);
     },
     async close() {
       discovery.close();

@@ -66,5 +66,10 @@ export interface Provider {
   exchange(request: CodeExchange): Promise<{ signIn: VerifiedSignIn } | { refused: IdpRefusal }>;
   /** RP-initiated logout URL, where the IdP offers `end_session_endpoint`; else undefined. */
   endSessionUrl(request: { idToken: string | undefined; returnTo: string; state: string }): URL | undefined;
+  /** A reload asks for something else of the same IdP: says once what the IdP may not do of it. Default: nothing. */
+  reconsider?(needs: {
+    readonly acrValues: readonly string[];
+    readonly requestedClaims: Readonly<Record<string, unknown>>;
+  }): void;
   close(): Promise<void>;
 }

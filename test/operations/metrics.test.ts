@@ -82,7 +82,7 @@ t.test(
     const page = await make().registry.metrics();
     const samples = parse(page);
     for (const [name, labels] of Object.entries(specified)) {
-      const histogram = name.endsWith('_seconds');
+      const histogram = name.endsWith('_duration_seconds');
       t.match(
         page,
         `# TYPE ${name} ${histogram ? 'histogram' : name.endsWith('_total') ? 'counter' : 'gauge'}\n`,
