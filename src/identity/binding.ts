@@ -244,8 +244,12 @@ export function createBindings({
         }
         const places = placesOf(found.binding.kind, found.binding.value);
         const standing = found.key === places[0] ? undefined : await read(places[0]);
-        if (standing?.binding !== undefined && !isSameSubject(standing.binding, found.binding))
+        if (standing?.binding !== undefined && !isSameSubject(standing.binding, found.binding)) {
+          // Runs out as a copy does: the one under the first secret stands.
+          if (found.durable) await store.touch(found.key, copyLifeMs);
           disputed.push(found.binding);
+          continue;
+        }
         // A copy that runs out by itself is nothing to keep, unless what it is a copy of never came to be.
         if (!found.durable && standing !== undefined) continue;
         if (await settle(found, places)) renewed += 1;

@@ -179,12 +179,17 @@ t.test('a rate is a count and a duration', async (t) => {
 t.test(
   'an unexpected exception: 500 with the request id, the fault in the log, and the process goes on',
   async (t) => {
+    let breaks = false;
     const broken = await openHouse({
-      wrapStore: (store) => ({ ...store, get: () => Promise.reject(new TypeError('secret internals')) }),
+      wrapStore: (store) => ({
+        ...store,
+        get: (key) => (breaks ? Promise.reject(new TypeError('secret internals')) : store.get(key)),
+      }),
     });
     t.teardown(() => broken.close());
     const user = new UserAgent();
     await signIn(broken, user);
+    breaks = true;
     // What memory holds is served; another browser with that cookie's like has to ask the store.
     user.setCookie(broken.origin, `sallyport=${'A'.repeat(43)}; Path=/`);
     for (const path of ['/whoami', '/signout']) {

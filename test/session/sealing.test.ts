@@ -180,3 +180,29 @@ t.test('a cookie value is 256 bits in base64url, written in the one way there is
     t.notOk(isCookieValue(not), JSON.stringify(not));
   }
 });
+
+t.test('index keys show nothing of the value, and are apart by secret, purpose and value', async (t) => {
+  const one = Buffer.alloc(32, 1);
+  const two = Buffer.alloc(32, 2);
+  const keys = createSealing([one, two], systemRandomness).indexKeys('names', 'alice');
+  t.equal(keys.length, 2);
+  for (const key of keys) t.match(key, /^[\w-]{43}$/);
+  t.same(
+    createSealing([one], systemRandomness).indexKeys('names', 'alice'),
+    [keys[0]],
+    'the first secret comes first',
+  );
+  t.same(createSealing([two, one], systemRandomness).indexKeys('names', 'alice'), [...keys].reverse());
+  const others = [
+    createSealing([one], systemRandomness).indexKeys('names', 'alicf')[0],
+    createSealing([one], systemRandomness).indexKeys('mails', 'alice')[0],
+  ];
+  t.equal(new Set([...keys, ...others]).size, 4);
+});
+
+t.test('what is sealed under a later secret opens with it alone', async (t) => {
+  const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const sealed = createSealing([one, two], systemRandomness).sealShared('p', Buffer.from('x'), 'a', 1);
+  t.equal(createSealing([one], systemRandomness).openShared('p', sealed, 'a'), undefined);
+  t.same(createSealing([two], systemRandomness).openShared('p', sealed, 'a'), Buffer.from('x'));
+});
