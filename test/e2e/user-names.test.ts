@@ -269,6 +269,7 @@ t.test('user names through real identity providers', async (t) => {
 
   await t.test('bind: false lets both in, with a warning at start', async (t) => {
     await sallyport.close();
+    t.equal(await users('import', 'people.csv'), 0);
     sallyport = await start({ bind: false });
     t.match(sallyport.log.text, /upstream\.username\.bind: off/);
     t.match(await signIn(one, 's-mallory', { preferred_username: 'alice' }), { status: 200, user: 'alice' });

@@ -117,6 +117,8 @@ for (const [kind, open] of Object.entries(stores)) {
       t.match(await bindings.claim(wanted('alice', 's-2')), { outcome: 'bound' });
       t.match(await bindings.assign(wanted('alice', 's-3', { grantedBy: 'operator' })), { subject: 's-2' });
       t.match(await bindings.find('username', 'alice'), { subject: 's-3', grantedBy: 'operator' });
+      const [key = ''] = await keysOf(store);
+      t.equal((await store.get(key))?.ttlMs, Infinity, 'for good');
       t.match(await bindings.claim(wanted('alice', 's-2')), { outcome: 'conflict' });
     });
 
