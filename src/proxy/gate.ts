@@ -213,12 +213,12 @@ function refusalOf(
       return stepUpChallenge(decision, generation, session);
     }
     case 'ask_credential':
-      return { status: 401, code: 'session_required', headers: basicChallenge(generation) };
+      return { status: 401, code: 'session_required', headers: basicChallenge(raw, generation) };
     case 'refuse_credential':
       return {
         status: 401,
         code: decision.code,
-        headers: basicChallenge(generation),
+        headers: basicChallenge(raw, generation),
         // Git shows its user what a server says in plain text, and nothing else.
         ...(raw.headers['user-agent']?.startsWith('git/') === true ? { plainText: true } : {}),
       };
@@ -255,8 +255,13 @@ function evidenceOf(session: SessionFacts | undefined): Pick<Refusal, 'body'> {
   return { body: { source: session.sourceId, observed: session.standing.verdict.observed } };
 }
 
-/** What makes git, docker and package managers ask for a credential. @see RFC 7617 */
-function basicChallenge({ config }: Generation): Readonly<Record<string, string>> {
+/**
+ * What makes git, docker and package managers ask for a credential. A browser, which says so by `Sec-Fetch-Mode`, is not told: for a
+ * script or an image of a page whose session has ended it would ask its user for a password.
+ * @see RFC 7617
+ */
+function basicChallenge(raw: IncomingMessage, { config }: Generation): Readonly<Record<string, string>> {
+  if (raw.headers['sec-fetch-mode'] !== undefined) return {};
   const realm = config.branding.product_name.replace(/[^ !#-[\]-~]/g, '');
   return { 'www-authenticate': `Basic realm="${realm}", charset="UTF-8"` };
 }
