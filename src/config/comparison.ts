@@ -16,7 +16,8 @@ function canonical(value: unknown, key: string): string {
   if (value instanceof Secret) return JSON.stringify(value.reveal());
   if (typeof value === 'string') return JSON.stringify(value) + (namesFile(key) ? contentOf(value) : '');
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item, key)).join(',')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'undefined';
+  if (value === undefined) return 'undefined';
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   const entries = Object.entries(value)
     .filter(([, inner]) => inner !== undefined)
     .sort(([one], [other]) => (one < other ? -1 : 1));

@@ -1,5 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import type { Server } from 'node:tls';
 import { createSecureContext } from 'node:tls';
 
 /** A certificate chain and its private key, in PEM. */
@@ -44,5 +45,48 @@ export function watchCertificate(
   return () => {
     stopped = true;
     for (const path of paths) unwatchFile(path, onChange);
+  };
+}
+
+/**
+ * Keeps a server's certificate up with its files. Connections that are open keep what they have; the next handshake gets the
+ * new pair.
+ */
+export function followCertificates(
+  server: Pick<Server, 'setSecureContext'>,
+  first: CertificateFiles,
+  log: (message: string, fields: Readonly<Record<string, unknown>>) => void,
+): { follow(files: CertificateFiles): Promise<() => void>; stop(): void } {
+  let files = first;
+  let stopWatching = watch();
+
+  function watch(): () => void {
+    const { cert_file } = files;
+    return watchCertificate(
+      files,
+      (fresh) => {
+        take(fresh);
+        log('the certificate was replaced', { cert_file });
+      },
+      (error) => log('the new certificate can not be used', { error: String(error) }),
+    );
+  }
+
+  function take(fresh: Certificate): void {
+    server.setSecureContext({ ...fresh, minVersion: 'TLSv1.2' });
+  }
+
+  return {
+    async follow(next) {
+      const fresh = await readCertificate(next);
+      return () => {
+        take(fresh);
+        if (next.cert_file === files.cert_file && next.key_file === files.key_file) return;
+        stopWatching();
+        files = next;
+        stopWatching = watch();
+      };
+    },
+    stop: () => stopWatching(),
   };
 }

@@ -14,14 +14,13 @@ export interface Established {
 }
 
 export interface EdgeOptions {
-  /** CIDRs or single addresses whose X-Forwarded-* are believed (`server.trusted_proxies`). */
-  readonly trustedProxies: readonly string[];
   readonly randomness: Randomness;
   readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
 export interface Edge {
-  establish(raw: IncomingMessage, generation: Generation): Established;
+  /** @param isTrusted whose X-Forwarded-* the generation believes: {@link trustTest} of its `server.trusted_proxies` */
+  establish(raw: IncomingMessage, generation: Generation, isTrusted: AddressTest): Established;
   /** Whether a request has come over this connection yet. */
   hasAsked(socket: Socket): boolean;
 }
@@ -29,35 +28,35 @@ export interface Edge {
 interface Peer {
   readonly address: string;
   readonly trusted: boolean;
+  /** By which test: a reload brings another. */
+  readonly by: AddressTest;
 }
 
-type AddressTest = (address: string) => boolean;
+/** Tells whether an address is among some. */
+export type AddressTest = (address: string) => boolean;
 
 /**
  * Reads what everyone behind relies on from the raw request: who asks, for which of our origins, and how.
- *
- * @throws when a trusted proxy is written as no address and no CIDR
  */
 export function createEdge(options: EdgeOptions): Edge {
-  const isTrusted = trustTest(options.trustedProxies);
   const peers = new WeakMap<Socket, Peer>();
   const nextId = requestIds(options.randomness);
   let warned = false;
 
-  function peerOf(socket: Socket): Peer {
+  function peerOf(socket: Socket, isTrusted: AddressTest): Peer {
     let peer = peers.get(socket);
-    if (peer === undefined) {
+    if (peer?.by !== isTrusted) {
       // A Unix socket has no address; whoever may open it stands on this machine.
       const address = plainAddress(socket.remoteAddress ?? '127.0.0.1');
-      peer = { address, trusted: isTrusted(address) };
+      peer = { address, trusted: isTrusted(address), by: isTrusted };
       peers.set(socket, peer);
     }
     return peer;
   }
 
-  function establish(raw: IncomingMessage, generation: Generation): Established {
+  function establish(raw: IncomingMessage, generation: Generation, isTrusted: AddressTest): Established {
     const { headers } = raw;
-    const peer = peerOf(raw.socket);
+    const peer = peerOf(raw.socket, isTrusted);
     let host = headers.host;
     let clientIp = peer.address;
     let scheme: string | undefined;
@@ -238,7 +237,12 @@ function plainAddress(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }
 
-function trustTest(trustedProxies: readonly string[]): AddressTest {
+/**
+ * The test for `server.trusted_proxies`: CIDRs or single addresses.
+ *
+ * @throws when one of them is written as no address and no CIDR
+ */
+export function trustTest(trustedProxies: readonly string[]): AddressTest {
   if (trustedProxies.length === 0) return () => false;
   const ranges = trustedProxies.map((text) =>
     text.includes('/') ? ipaddr.parseCIDR(text) : rangeOfAddress(ipaddr.process(text)),

@@ -17,16 +17,16 @@ import type { Config } from '../config/schema.ts';
 import type { Generation } from '../generation.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
-import { readCertificate, watchCertificate } from './certificate.ts';
+import { followCertificates, readCertificate } from './certificate.ts';
+import type { CertificateFiles } from './certificate.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
 import type { Edge, Established } from './edge.ts';
 import { createGate } from './gate.ts';
-import { createUpstreamHeaders, ownCookieNames } from './headers.ts';
-import type { ExchangeContext } from './http.ts';
+import { createLanes } from './lanes.ts';
+import type { Lanes } from './lanes.ts';
 import type { PublicServerDeps } from './types.ts';
-import { connectUpstream } from './upstream.ts';
 import type { House, NotedRequest } from './visit.ts';
-import { recordVisit, Visit } from './visit.ts';
+import { leaveLane, recordVisit, Visit } from './visit.ts';
 import { UpgradedSockets } from './websocket.ts';
 
 export { listenOptions } from './listen.ts';
@@ -35,6 +35,10 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Open WebSockets: closed at shutdown, and when their session ends. */
     upgradedSockets: UpgradedSockets;
+    /** What the requests of each generation run on: a reload prepares the next and retires the last. */
+    lanes: Lanes;
+    /** Over TLS: reads another pair, and returns what takes it up. @throws when it can't be used */
+    followCertificate: ((files: CertificateFiles) => Promise<() => void>) | undefined;
   }
 }
 
@@ -83,24 +87,16 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     },
   } as FastifyServerOptions) as unknown as FastifyInstance;
 
-  const upstream = connectUpstream(config.upstream, serverConfig.max_header_size);
-  const context: ExchangeContext = {
-    pool: upstream.pool,
-    meter: deps.meter,
-    ownCookies: ownCookieNames(config),
-    boundCookies: deps.boundCookies,
-    idleTimeoutMs: config.upstream.idle_timeout,
-  };
-  const edge = createEdge({
-    trustedProxies: serverConfig.trusted_proxies,
-    randomness: deps.randomness,
-    logWarning: deps.logWarning,
-  });
+  const lanes = createLanes(deps, serverConfig.max_header_size);
+  // What can't be read or used is found now, not by the first request.
+  lanes.of(deps.generations.current());
+  const edge = createEdge({ randomness: deps.randomness, logWarning: deps.logWarning });
   const judge = createGate(deps.sessions, deps.clock);
-  const buildHeaders = createUpstreamHeaders(config, deps.boundCookies);
   const upgraded = new UpgradedSockets();
 
   app.decorate('upgradedSockets', upgraded);
+  app.decorate('lanes', lanes);
+  app.decorate('followCertificate', undefined as unknown as FastifyInstance['followCertificate']);
   app.decorateRequest('facts', null as unknown as RequestFacts);
   app.decorateRequest('generation', null as unknown as Generation);
   for (const method of METHODS) {
@@ -109,7 +105,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     if (!parsedMethods.has(method)) app.addHttpMethod(method, { hasBody: false });
   }
 
-  const house: House = { deps, judge, buildHeaders, context, upgraded };
+  const house: House = { deps, judge, lanes, upgraded };
 
   /** Everything that is not under the prefix. */
   const serve: preHandlerHookHandler = (request, reply) => {
@@ -120,7 +116,10 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   app.addHook('onRequest', (request, reply, done) => {
     const raw = request.raw as NotedRequest;
     const generation = deps.generations.current();
-    const established: Established = edge.establish(raw, generation);
+    const lane = lanes.of(generation);
+    lane.enter();
+    raw.lane = lane;
+    const established: Established = edge.establish(raw, generation, lane.isTrusted);
     request.facts = established.facts;
     request.generation = generation;
     if (raw.url === '/' && parsedMethods.has(request.method)) {
@@ -150,14 +149,16 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   function send(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void {
     const rendered = deps.render(refusal, request.facts, request.generation);
     reply.code(rendered.status).headers(rendered.headers).send(rendered.body);
+    leaveLane(request.raw);
   }
   app.setNotFoundHandler(notFound);
 
   await app.register(
     async (scope) => {
       scope.decorateRequest('startedAt', 0);
-      scope.addHook('onRequest', (request, _reply, done) => {
+      scope.addHook('onRequest', (request, reply, done) => {
         (request as FastifyRequest & { startedAt: number }).startedAt = performance.now();
+        reply.raw.once('close', () => leaveLane(request.raw));
         done();
       });
       scope.addHook('onResponse', (request, reply, done) => {
@@ -178,7 +179,8 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     scope.removeAllContentTypeParsers();
     await scope.register(httpProxy, {
       upstream: 'http://upstream.invalid',
-      undici: upstream.pool,
+      // Never used, since our handler lets http-proxy's own not run; and it would be closed with the server.
+      undici: lanes.of(deps.generations.current()).context.pool,
       routes: ['/'],
       httpMethods: METHODS.filter((method) => method !== 'CONNECT'),
       websocket: false,
@@ -190,22 +192,19 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
 
   listenForTheRest(app);
   if (serverConfig.tls !== undefined) {
-    const stop = watchCertificate(
+    const following = followCertificates(
+      app.server as unknown as HttpsServer,
       serverConfig.tls,
-      (fresh) => {
-        // Connections that are open keep what they have; the next handshake gets the new pair.
-        (app.server as unknown as HttpsServer).setSecureContext({ ...fresh, minVersion: 'TLSv1.2' });
-        deps.logWarning('the certificate was replaced', { cert_file: serverConfig.tls?.cert_file });
-      },
-      (error) => deps.logWarning('the new certificate can not be used', { error: String(error) }),
+      deps.logWarning,
     );
+    app.followCertificate = (files) => following.follow(files);
     app.addHook('onClose', (_app, done) => {
-      stop();
+      following.stop();
       done();
     });
   }
-  closeInTime(app, upgraded, edge, serverConfig.shutdown_grace);
-  app.addHook('onClose', () => upstream.close());
+  closeInTime(app, upgraded, edge, () => deps.generations.current().config.server.shutdown_grace);
+  app.addHook('onClose', () => lanes.close());
   await app.ready();
   return app;
 }
@@ -284,7 +283,12 @@ function plainAnswer(line: string): string {
  * `close()` must end: WebSockets never finish by themselves, a stream may outlast everyone's patience, and Node waits for
  * connections over which nothing was ever asked (browsers open some in advance).
  */
-function closeInTime(app: FastifyInstance, upgraded: UpgradedSockets, edge: Edge, graceMs: number): void {
+function closeInTime(
+  app: FastifyInstance,
+  upgraded: UpgradedSockets,
+  edge: Edge,
+  graceMs: () => number,
+): void {
   let timer: NodeJS.Timeout | undefined;
   let sweep: NodeJS.Timeout | undefined;
   const sockets = new Set<Socket>();
@@ -303,7 +307,7 @@ function closeInTime(app: FastifyInstance, upgraded: UpgradedSockets, edge: Edge
     }
     timer = setTimeout(() => {
       for (const socket of sockets) socket.destroy();
-    }, graceMs);
+    }, graceMs());
     timer.unref();
     // Node closes the connections that are idle now, and forgets those that become so later.
     sweep = setInterval(() => app.server.closeIdleConnections(), 50);

@@ -66,6 +66,8 @@ export interface PublicServerDeps {
   readonly sessions: Sessions;
   /** The upstream's cookies that are tied to the session that made them, if it has any. */
   readonly boundCookies?: BoundCookies | undefined;
+  /** The same for each generation, where a reload may change them; instead of `boundCookies`. */
+  readonly boundCookiesOf?: (generation: Generation) => BoundCookies | undefined;
   /** Without it, the upstream's sign-out is its own affair. */
   readonly endSession?: EndSession;
   readonly render: RenderRefusal;

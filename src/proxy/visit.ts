@@ -7,9 +7,9 @@ import { readCookie, sessionCookie } from '../session/cookie.ts';
 import type { OpenedSession } from '../session/types.ts';
 import type { Gate, GateResult } from './gate.ts';
 import { refused } from './gate.ts';
-import type { BuildUpstreamHeaders } from './headers.ts';
 import { Exchange, hasBody } from './http.ts';
-import type { ExchangeClient, ExchangeContext } from './http.ts';
+import type { ExchangeClient } from './http.ts';
+import type { Lane, Lanes } from './lanes.ts';
 import { SignOutExchange } from './sign-out-exchange.ts';
 import type { AccessEntry, PublicServerDeps } from './types.ts';
 import { drainUpload } from './upload.ts';
@@ -24,14 +24,15 @@ export interface NotedRequest extends IncomingMessage {
   awaitsContinue?: boolean;
   /** It came as an upgrade: its connection is HTTP no longer, whatever becomes of it. */
   upgrading?: { readonly socket: Socket; readonly head: Buffer };
+  /** Where it runs; undefined again once it has ended. */
+  lane?: Lane | undefined;
 }
 
 /** What all visits share. */
 export interface House {
   readonly deps: PublicServerDeps;
   readonly judge: Gate;
-  readonly buildHeaders: BuildUpstreamHeaders;
-  readonly context: ExchangeContext;
+  readonly lanes: Lanes;
   readonly upgraded: UpgradedSockets;
 }
 
@@ -47,6 +48,7 @@ export class Visit implements ExchangeClient {
   readonly facts: RequestFacts;
   readonly #house: House;
   readonly #generation: Generation;
+  readonly #lane: Lane;
   readonly #startedAt = performance.now();
   #gate: GateResult | undefined;
 
@@ -62,6 +64,7 @@ export class Visit implements ExchangeClient {
     this.res = res;
     this.facts = facts;
     this.#generation = generation;
+    this.#lane = raw.lane ?? house.lanes.of(generation);
   }
 
   get session(): OpenedSession | undefined {
@@ -119,6 +122,7 @@ export class Visit implements ExchangeClient {
       rule?.access ?? 'none',
       this.#gate?.session,
     );
+    leaveLane(this.raw);
   }
 
   #proceedLater(gate: Promise<GateResult>): void {
@@ -150,7 +154,8 @@ export class Visit implements ExchangeClient {
 
   #pass(identityHeaders: readonly string[]): void {
     const { raw, facts } = this;
-    const { context, buildHeaders, upgraded } = this.#house;
+    const { upgraded } = this.#house;
+    const { context, buildHeaders } = this.#lane;
     const headers = buildHeaders({
       rawHeaders: raw.rawHeaders,
       connection: raw.headers.connection,
@@ -165,14 +170,15 @@ export class Visit implements ExchangeClient {
       return;
     }
     const { socket, head } = raw.upgrading;
-    const sessionId = this.#gate?.session?.record.id;
-    new UpgradeExchange(context, this, headers, { socket, head, sessionId, registry: upgraded }).start();
+    const session = this.#gate?.session;
+    new UpgradeExchange(context, this, headers, { socket, head, session, registry: upgraded }).start();
   }
 
   /** The upstream's own sign-out: its success is ours as well. False when there is no session to end. */
   #signOut(headers: string[]): boolean {
     const { facts, session } = this;
-    const { context, deps, upgraded } = this.#house;
+    const { deps, upgraded } = this.#house;
+    const { context } = this.#lane;
     const { endSession } = deps;
     const generation = this.#generation;
     const site = sessionCookie(generation.config.session.cookie_name, facts.origin.startsWith('https:'));
@@ -194,6 +200,13 @@ export class Visit implements ExchangeClient {
 
 const methodNotAllowed = refused({ status: 405, code: 'method_not_allowed' });
 const upgradeWithBody = refused({ status: 400, code: 'upgrade_with_body' });
+
+/** The request has ended: a generation that is retired may go with its last one. Safe to call twice. */
+export function leaveLane(raw: NotedRequest): void {
+  const { lane } = raw;
+  raw.lane = undefined;
+  lane?.leave();
+}
 
 /** Writes a refusal; the connection goes on where that is safe. @returns the status that the client got */
 export function writeRefusal(

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { upstreamTarget } from '../policy/canonical-target.ts';
+import type { OpenedSession } from '../session/types.ts';
 import type { ExchangeClient, ExchangeContext } from './http.ts';
 import { Exchange } from './http.ts';
 import { filterResponseHeaders } from './response-headers.ts';
@@ -11,12 +12,12 @@ import { filterResponseHeaders } from './response-headers.ts';
 export class UpgradedSockets {
   readonly #closers = new Map<
     Duplex,
-    { readonly sessionId: string | undefined; readonly close: () => void }
+    { readonly session: OpenedSession | undefined; readonly close: () => void }
   >();
 
-  /** @param sessionId public id of the session it runs under, if any */
-  add(socket: Duplex, sessionId: string | undefined, close: () => void): void {
-    this.#closers.set(socket, { sessionId, close });
+  /** @param session the session it runs under, if any */
+  add(socket: Duplex, session: OpenedSession | undefined, close: () => void): void {
+    this.#closers.set(socket, { session, close });
     socket.once('close', () => this.#closers.delete(socket));
   }
 
@@ -26,7 +27,13 @@ export class UpgradedSockets {
 
   /** Closes what runs under a session that has ended. */
   closeSession(sessionId: string): void {
-    for (const entry of this.#closers.values()) if (entry.sessionId === sessionId) entry.close();
+    for (const { session, close } of this.#closers.values()) if (session?.record.id === sessionId) close();
+  }
+
+  /** Closes what runs under sessions that may not go on: another policy is in force. */
+  review(mayGoOn: (session: OpenedSession) => boolean): void {
+    for (const { session, close } of this.#closers.values())
+      if (session !== undefined && !mayGoOn(session)) close();
   }
 
   closeAll(): void {
@@ -39,7 +46,7 @@ export interface Upgrade {
   readonly socket: Socket;
   /** What the client has sent after its head already. */
   readonly head: Buffer;
-  readonly sessionId: string | undefined;
+  readonly session: OpenedSession | undefined;
   readonly registry: UpgradedSockets;
 }
 
@@ -68,7 +75,7 @@ export class UpgradeExchange extends Exchange {
   }
 
   onUpgrade(status: number, rawHeaders: Buffer[] | string[] | null, upstream: Duplex): void {
-    const { socket, head, sessionId, registry } = this.#upgrade;
+    const { socket, head, session, registry } = this.#upgrade;
     upstream.on('error', () => socket.destroy());
     if (this.over || socket.destroyed) {
       upstream.destroy();
@@ -88,7 +95,7 @@ export class UpgradeExchange extends Exchange {
       answer += `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}\r\n`;
     socket.write(`${answer}\r\n`, 'latin1');
     if (head.length > 0) socket.unshift(head);
-    registry.add(socket, sessionId, () => {
+    registry.add(socket, session, () => {
       socket.destroy();
       upstream.destroy();
     });
