@@ -24,7 +24,7 @@ export interface Meter {
   storeUp(up: boolean): void;
   idpRequest(source: string, endpoint: string, result: 'ok' | 'error' | 'timeout'): void;
   idpUp(source: string, up: boolean): void;
-  logout(kind: 'local' | 'rp_initiated'): void;
+  logout(kind: 'local' | 'rp_initiated' | 'backchannel' | 'frontchannel'): void;
   auditLost(): void;
   rateLimited(endpoint: string): void;
   /** A configuration was applied, or refused. @param atMs milliseconds since the epoch */

@@ -25,10 +25,26 @@ export const upstreamErrors = ['refused', 'reset', 'timeout', 'tls', 'other'] as
 export const signInResults = ['succeeded', 'rejected', 'failed'] as const;
 export const stepUpResults = ['satisfied', 'insufficient'] as const;
 export const cacheResults = ['hit', 'miss', 'stale'] as const;
-export const endings = ['signout', 'replaced', 'expired', 'subject_changed', 'source_removed'] as const;
-export const logouts = ['local', 'rp_initiated'] as const;
+export const endings = [
+  'signout',
+  'backchannel',
+  'frontchannel',
+  'revoked',
+  'replaced',
+  'expired',
+  'subject_changed',
+  'source_removed',
+] as const;
+export const logouts = ['local', 'rp_initiated', 'backchannel', 'frontchannel'] as const;
 export const reloadResults = ['applied', 'refused'] as const;
-export const limitedEndpoints = ['signin', 'callback', 'signout', 'canary'] as const;
+export const limitedEndpoints = [
+  'signin',
+  'callback',
+  'signout',
+  'canary',
+  'backchannel-logout',
+  'frontchannel-logout',
+] as const;
 /** The commands that session/redis-store.ts sends. */
 export const storeCommands = [
   'get',
@@ -42,6 +58,11 @@ export const storeCommands = [
   'hgetall',
   'lpush',
   'lrange',
+  'pttl',
+  'zadd',
+  'zrange',
+  'zrem',
+  'publish',
 ] as const;
 export const idpEndpoints = ['discovery', 'jwks', 'token', 'userinfo', 'par'] as const;
 export const idpResults = ['ok', 'error', 'timeout'] as const;

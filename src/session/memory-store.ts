@@ -1,5 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
-import type { Store, StoredRecord, StoreHealth } from './types.ts';
+import { createMemorySets } from './memory-sets.ts';
+import type { Store, StoredRecord, StoreHealth, StoreListener } from './types.ts';
 
 interface Held {
   readonly value: Buffer;
@@ -18,6 +19,8 @@ export function createMemoryStore(clock: Clock): Store {
 
   const groups = createShelf<Map<string, { label: Buffer; count: number }>>(clock);
   const lists = createShelf<Buffer[]>(clock);
+  const sets = createMemorySets(clock);
+  const listeners = new Set<StoreListener>();
 
   function find(key: string): Held | undefined {
     const entry = held.get(key);
@@ -78,12 +81,29 @@ export function createMemoryStore(clock: Clock): Store {
       return Promise.resolve();
     },
     list: (key) => Promise.resolve([...(lists.find(key) ?? [])]),
+    life(key) {
+      const entry = find(key);
+      return Promise.resolve(entry === undefined ? undefined : entry.expiresAtMs - clock.nowMs());
+    },
+    addMember: (...added) => sets.addMember(...added),
+    members: (key) => sets.members(key),
+    removeMember: (key, member) => sets.removeMember(key, member),
+    announce(message) {
+      for (const listener of listeners) listener.heard(message);
+      return Promise.resolve();
+    },
+    listen(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     health: () => upSince,
     ping: () => Promise.resolve(),
     close() {
       held.clear();
       groups.clear();
       lists.clear();
+      sets.clear();
+      listeners.clear();
       return Promise.resolve();
     },
   };

@@ -1,6 +1,7 @@
 import { connectRedis } from './redis-connection.ts';
 import type { RedisDeps } from './redis-connection.ts';
 import type { RedisStoreOptions } from './redis-options.ts';
+import { subscribeRedis } from './redis-subscription.ts';
 import type { Store, StoredRecord } from './types.ts';
 
 /**
@@ -10,6 +11,9 @@ import type { Store, StoredRecord } from './types.ts';
 export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): Store {
   const connection = connectRedis(options, deps);
   const prefix = options.keyPrefix;
+  // Within the prefix, so that an ACL's pattern for keys and one for channels can be the same.
+  const channel = `${prefix}announcements`;
+  const subscription = subscribeRedis(options, channel, deps);
 
   return {
     get: (key) =>
@@ -88,12 +92,49 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         throwFirst(await transaction.exec());
       }),
     list: (key) => connection.run('lrange', false, (redis) => redis.lrangeBuffer(`${prefix}${key}`, 0, -1)),
+    life: (key) =>
+      connection.run('pttl', false, async (redis) => {
+        const pttl = await redis.pttl(`${prefix}${key}`);
+        return pttl === keyAbsent ? undefined : pttl === lastsForever ? Infinity : pttl;
+      }),
+    addMember: (key, member, ttlMs, most) =>
+      connection.run('zadd', true, async (redis) => {
+        const at = `${prefix}${key}`;
+        const nowMs = deps.clock.nowMs();
+        const replies = await redis
+          .multi()
+          .zremrangebyscore(at, '-inf', nowMs)
+          .zadd(at, Math.ceil(nowMs + ttlMs), member)
+          // The set lives as long as its last member: a life of none is given one, and a life is only ever lengthened.
+          .pexpire(at, wholeMs(ttlMs), 'NX')
+          .pexpire(at, wholeMs(ttlMs), 'GT')
+          .zrange(at, 0, String(-(most + 1)))
+          .exec();
+        throwFirst(replies);
+        const beyond = ((replies?.at(-1)?.[1] ?? []) as string[]).filter((other) => other !== member);
+        if (beyond.length > 0) await redis.zrem(at, ...beyond);
+        return beyond;
+      }),
+    members: (key) =>
+      connection.run('zrange', false, (redis) =>
+        redis.zrange(`${prefix}${key}`, `(${deps.clock.nowMs()}`, '+inf', 'BYSCORE'),
+      ),
+    removeMember: (key, member) =>
+      connection.run('zrem', true, async (redis) => {
+        await redis.zrem(`${prefix}${key}`, member);
+      }),
+    announce: (message) =>
+      connection.run('publish', false, async (redis) => {
+        await redis.publish(channel, message);
+      }),
+    listen: (listener) => subscription.listen(listener),
     health: () => connection.health(),
     ping: () =>
       connection.run('ping', false, async (redis) => {
         await redis.ping();
       }),
     close() {
+      subscription.close();
       connection.close();
       return Promise.resolve();
     },

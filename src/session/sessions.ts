@@ -4,10 +4,21 @@ import { isFault } from '../kernel/error.ts';
 import type { Meter } from '../kernel/meter.ts';
 import { randomToken } from '../kernel/randomness.ts';
 import type { Randomness } from '../kernel/randomness.ts';
+import { createDirectory, indexedOf } from './directory.ts';
+import { announcementOf, createEndings, readAnnouncement } from './endings.ts';
+import type { EndedSession } from './endings.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
 import { isCookieValue } from './sealing.ts';
 import type { Sealing } from './sealing.ts';
-import type { OpenedSession, SessionRecord, Sessions, Store, StoredRecord } from './types.ts';
+import type {
+  Judgement,
+  OpenedSession,
+  SessionRecord,
+  Sessions,
+  SessionWatch,
+  Store,
+  StoredRecord,
+} from './types.ts';
 
 /** What {@link createSessions} is made of. The limits are asked for at each use: a reload may change them. */
 export interface SessionsDeps {
@@ -26,6 +37,8 @@ export interface SessionsDeps {
   readonly outageGraceMs: number;
   /** How many opened sessions memory holds at most; the least recently used go first. */
   readonly maxCached: number;
+  /** Told of a session that ended because its user has too many. */
+  readonly onPushedOut?: (ended: EndedSession) => void;
 }
 
 /** Idle time is written at most this often a session; so a session may outlive its idle limit by this much. */
@@ -59,10 +72,48 @@ interface Flight {
  * So every use leaves the key at least `idle` to live (never early), a key is written at most once a minute, and it dies
  * at most 60 s late; this holds for any number of replicas, with nothing to agree on.
  */
-export function createSessions(deps: SessionsDeps): Sessions {
+export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
   const { store, sealing, clock, meter } = deps;
-  const memory = new LRUCache<string, Entry>({ max: deps.maxCached });
+  const directory = createDirectory(deps);
+  const endings = createEndings({ store, directory, clock });
+  /** Cookie values by store key: of what is in memory, and of what is on its way there. */
+  const cookieOf = new Map<string, string>();
+  const memory = new LRUCache<string, Entry>({
+    max: deps.maxCached,
+    dispose: ({ session: { key = '' } }, cookieValue, reason) => {
+      if (reason !== 'set' && !flights.has(cookieValue)) cookieOf.delete(key);
+    },
+  });
   const flights = new Map<string, Flight>();
+  const endListeners = new Set<(keys: readonly string[]) => void>();
+  const doubtListeners = new Set<() => void>();
+  store.listen({
+    heard(message) {
+      const keys = readAnnouncement(message);
+      if (keys.length > 0) drop(keys);
+    },
+    missed() {
+      // What ended unheard must not be served: memory asks again for everything.
+      for (const entry of memory.values()) entry.freshUntilMs = 0;
+      for (const listener of doubtListeners) listener();
+    },
+  });
+
+  /** Forgets ended sessions, and tells whoever holds something under them. */
+  function drop(keys: readonly string[]): void {
+    for (const key of keys) {
+      const cookieValue = cookieOf.get(key);
+      if (cookieValue === undefined) continue;
+      const flight = flights.get(cookieValue);
+      if (flight !== undefined) {
+        flight.ended = true;
+        flights.delete(cookieValue);
+      }
+      memory.delete(cookieValue);
+      cookieOf.delete(key);
+    }
+    for (const listener of endListeners) listener(keys);
+  }
 
   /** When a record ends for good: its own limit, or the one in force now if that is sooner. */
   function endOf(record: SessionRecord): number {
@@ -129,6 +180,20 @@ export function createSessions(deps: SessionsDeps): Sessions {
 
   async function load(cookieValue: string, isCurrent: () => boolean): Promise<OpenedSession | undefined> {
     const key = sealing.sessionKey(cookieValue);
+    // From now on, so that an end that is announced while the store is asked finds it.
+    cookieOf.set(key, cookieValue);
+    try {
+      return await ask(cookieValue, key, isCurrent);
+    } finally {
+      if (!memory.has(cookieValue)) cookieOf.delete(key);
+    }
+  }
+
+  async function ask(
+    cookieValue: string,
+    key: string,
+    isCurrent: () => boolean,
+  ): Promise<OpenedSession | undefined> {
     const askedAtMs = clock.nowMs();
     let stored: StoredRecord | undefined;
     try {
@@ -143,7 +208,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     }
     if (!isCurrent()) return undefined;
     const nowMs = clock.nowMs();
-    const entry = stored === undefined ? undefined : admit(cookieValue, stored, nowMs);
+    const entry = stored === undefined ? undefined : admit(cookieValue, key, stored, nowMs);
     if (stored === undefined || entry === undefined || nowMs >= endOf(entry.session.record)) {
       memory.delete(cookieValue);
       return undefined;
@@ -158,13 +223,13 @@ export function createSessions(deps: SessionsDeps): Sessions {
   }
 
   /** The entry of what the store holds: the one in memory while the sealed bytes are the same, else opened anew. */
-  function admit(cookieValue: string, stored: StoredRecord, nowMs: number): Entry | undefined {
+  function admit(cookieValue: string, key: string, stored: StoredRecord, nowMs: number): Entry | undefined {
     const fingerprint = fingerprintOf(stored.sealed);
     const known = memory.get(cookieValue);
     if (known?.fingerprint === fingerprint) return known;
     const bytes = sealing.openSession(cookieValue, stored.sealed);
     const record = bytes === undefined ? undefined : decodeRecord(bytes);
-    return record === undefined ? undefined : createEntry({ record }, fingerprint, nowMs);
+    return record === undefined ? undefined : createEntry({ record, key }, fingerprint, nowMs);
   }
 
   function createEntry(session: OpenedSession, fingerprint: string, nowMs: number): Entry {
@@ -184,6 +249,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     store.touch(key, ttlMs).then(
       (there) => {
         if (!there && memory.peek(cookieValue) === entry) memory.delete(cookieValue);
+        if (there) keepEntered(key, entry.session.record, ttlMs, nowMs);
       },
       () => {
         entry.touchDueAtMs = dueBeforeMs;
@@ -191,40 +257,83 @@ export function createSessions(deps: SessionsDeps): Sessions {
     );
   }
 
-  async function create(record: SessionRecord): ReturnType<Sessions['create']> {
+  /** The card lives as long as the record; a session of a version that made none is entered now. Nobody waits for it. */
+  function keepEntered(key: string, record: SessionRecord, ttlMs: number, nowMs: number): void {
+    directory
+      .touch(key, ttlMs)
+      .then(async (there) => {
+        if (!there)
+          await directory.enter(key, record, undefined, {
+            recordMs: ttlMs,
+            sessionMs: endOf(record) - nowMs + latencyMs,
+          });
+      })
+      .catch(() => undefined);
+  }
+
+  async function create(record: SessionRecord, judgement?: Judgement): ReturnType<Sessions['create']> {
     const cookieValue = randomToken(deps.randomness, 256);
+    const key = sealing.sessionKey(cookieValue);
     const sealed = sealing.sealSession(cookieValue, encodeRecord(record));
     const nowMs = clock.nowMs();
-    const session: OpenedSession = Object.freeze({ record });
+    const session: OpenedSession = Object.freeze({ record, key });
     const entry = createEntry(session, fingerprintOf(sealed), nowMs);
     const ttlMs = lifeInStore(endOf(entry.session.record), nowMs);
-    await store.put(sealing.sessionKey(cookieValue), sealed, ttlMs);
+    const pushedOut = await directory.enter(key, record, judgement, {
+      recordMs: ttlMs,
+      sessionMs: endOf(record) - nowMs + latencyMs,
+    });
+    await store.put(key, sealed, ttlMs);
     confirm(entry, nowMs, nowMs + ttlMs);
+    cookieOf.set(key, cookieValue);
     memory.set(cookieValue, entry);
     meter.sessionCreated();
+    if (pushedOut.length > 0)
+      endings.end(pushedOut, (ended) => deps.onPushedOut?.(ended)).catch(() => undefined);
     return { cookieValue, session };
   }
 
   async function end(cookieValue: string): Promise<SessionRecord | undefined> {
     if (!isCookieValue(cookieValue)) return undefined;
     const key = sealing.sessionKey(cookieValue);
+    let record: SessionRecord | undefined;
     try {
       // Sent together and answered in order: what it was, and its end.
       const [stored, deleted] = await Promise.all([store.get(key), store.delete(key)]);
       const bytes = stored === undefined ? undefined : sealing.openSession(cookieValue, stored.sealed);
-      return deleted && bytes !== undefined ? decodeRecord(bytes) : undefined;
+      record = deleted && bytes !== undefined ? decodeRecord(bytes) : undefined;
     } finally {
       // Also when the store failed: it may have heard us, so this replica asks again before it serves.
-      memory.delete(cookieValue);
       const flight = flights.get(cookieValue);
       if (flight !== undefined) {
         flight.ended = true;
         flights.delete(cookieValue);
       }
+      memory.delete(cookieValue);
+      cookieOf.delete(key);
     }
+    drop([key]);
+    // It has ended, whatever becomes of the rest: a replica that is not told sees it within session.cache, entries expire by themselves.
+    await store.announce(announcementOf([key])).catch(() => undefined);
+    if (record !== undefined) await directory.forget(key, indexedOf(record)).catch(() => undefined);
+    return record;
   }
 
-  return { peek, open, create, end };
+  function onEnded(listener: (keys: readonly string[]) => void): () => void {
+    endListeners.add(listener);
+    return () => endListeners.delete(listener);
+  }
+
+  function onDoubt(listener: () => void): () => void {
+    doubtListeners.add(listener);
+    return () => doubtListeners.delete(listener);
+  }
+
+  async function lives(key: string): Promise<boolean> {
+    return (await store.life(key)) !== undefined;
+  }
+
+  return { peek, open, create, end, onEnded, onDoubt, lives };
 }
 
 /** Version, salt and tag: 24 random bytes and 16 that depend on every other one. */

@@ -48,6 +48,17 @@ export interface SessionRecord {
 /** A session opened from its cookie; the same object for as long as memory holds it (so: usable as a WeakMap key). */
 export interface OpenedSession {
   readonly record: SessionRecord;
+  /** Where the store keeps it: how replicas speak of it. It opens nothing. */
+  readonly key?: string;
+}
+
+/** How a sign-in was judged, for those who list sessions. */
+export interface Judgement {
+  readonly aal: 'aal1' | 'aal2';
+  /** `verified | attested | would_reject | none` */
+  readonly status: string;
+  readonly evidence: { readonly claim: string; readonly value: unknown } | undefined;
+  readonly weak: boolean;
 }
 
 /** The sealed record beside how long the store will still keep it. */
@@ -89,11 +100,34 @@ export interface Store {
   prepend(key: string, value: Buffer, most: number, ttlMs: number): Promise<void>;
   /** The list of `key`, the newest first; empty where there is none. */
   list(key: string): Promise<readonly Buffer[]>;
+  /** Milliseconds that a key will still live, without its value; undefined when it is not there, Infinity when for good. */
+  life(key: string): Promise<number | undefined>;
+  /**
+   * Adds a member, which ends by itself, to the set at `key`; the set ends with its last member. What is pushed out, so that no
+   * more than `most` stay, are those that would end first.
+   *
+   * @returns the members pushed out
+   */
+  addMember(key: string, member: string, ttlMs: number, most: number): Promise<readonly string[]>;
+  /** The members of the set at `key` that have not ended. */
+  members(key: string): Promise<readonly string[]>;
+  removeMember(key: string, member: string): Promise<void>;
+  /** Tells every process that listens on the same store, this one included, now; whoever is cut off misses it. */
+  announce(message: string): Promise<void>;
+  /** Hears what is announced, from now on until the returned function is called; without the store it waits for the store. */
+  listen(listener: StoreListener): () => void;
   /** Whether the store answered last; never throws, never waits. */
   health(): StoreHealth;
   /** Proves the connection by a round trip. */
   ping(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Who listens to what is announced. */
+export interface StoreListener {
+  heard(message: string): void;
+  /** Announcements may have been missed until now: the link was cut, or is new. */
+  missed(): void;
 }
 
 export interface StoreHealth {
@@ -113,8 +147,26 @@ export interface Sessions {
   peek(cookieValue: string): OpenedSession | undefined;
   /** The session of this cookie value, or undefined when there is none. @throws store_unavailable */
   open(cookieValue: string): Promise<OpenedSession | undefined>;
-  /** Seals and stores a new session; returns the cookie value that alone opens it. @throws store_unavailable */
-  create(record: SessionRecord): Promise<{ readonly cookieValue: string; readonly session: OpenedSession }>;
-  /** Ends a session for good; returns what it was, if it was. @throws store_unavailable */
+  /**
+   * Seals and stores a new session; returns the cookie value that alone opens it.
+   *
+   * @param judgement for the card by which it is listed
+   * @throws store_unavailable
+   */
+  create(
+    record: SessionRecord,
+    judgement?: Judgement,
+  ): Promise<{ readonly cookieValue: string; readonly session: OpenedSession }>;
+  /** Ends a session for good, on every replica; returns what it was, if it was. @throws store_unavailable */
   end(cookieValue: string): Promise<SessionRecord | undefined>;
+}
+
+/** What others want to know of the sessions' ends: those who hold connections that run under a session. */
+export interface SessionWatch {
+  /** Tells the store keys of sessions that have ended, here or on another replica. @returns stops telling */
+  onEnded(listener: (keys: readonly string[]) => void): () => void;
+  /** Tells that ends may have gone unheard until now. @returns stops telling */
+  onDoubt(listener: () => void): () => void;
+  /** Whether a session is there still. @throws store_unavailable */
+  lives(key: string): Promise<boolean>;
 }

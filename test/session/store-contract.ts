@@ -1,5 +1,6 @@
 import type { Test } from 'tap';
 import type { Store } from '../../src/session/types.ts';
+import { until } from '../support/until.ts';
 
 /** A store under test, and how to let its time pass. */
 export interface StoreUnderTest {
@@ -119,6 +120,68 @@ export async function holdToStoreContract(t: Test, { store, elapse }: StoreUnder
     await store.prepend('latest', Buffer.of(9), 3, 30);
     await elapse(35);
     t.same(await store.list('latest'), []);
+  });
+
+  await t.test('how long a key will live is told without its value', async (t) => {
+    t.equal(await store.life('nobody'), undefined);
+    await store.put('living', value, 60_000);
+    const life = await store.life('living');
+    t.ok(life! > 55_000 && life! <= 60_000, String(life));
+    await store.put('for good', value, Infinity);
+    t.equal(await store.life('for good'), Infinity);
+  });
+
+  await t.test('a set holds each member once, until that member ends', async (t) => {
+    t.same(await store.members('set:none'), []);
+    t.same(await store.addMember('set:a', 'long', 60_000, 10), []);
+    t.same(await store.addMember('set:a', 'short', 40, 10), []);
+    t.same(await store.addMember('set:a', 'long', 60_000, 10), []);
+    t.same([...(await store.members('set:a'))].sort(), ['long', 'short']);
+    await elapse(50);
+    t.same(await store.members('set:a'), ['long'], 'the life of the set is not that of what came last');
+    await store.removeMember('set:a', 'long');
+    await store.removeMember('set:a', 'nobody');
+    t.same(await store.members('set:a'), []);
+  });
+
+  await t.test('a set ends with its last member', async (t) => {
+    await store.addMember('set:b', 'one', 40, 10);
+    await store.addMember('set:b', 'two', 90, 10);
+    await elapse(45);
+    t.same(await store.members('set:b'), ['two']);
+    await elapse(60);
+    t.same(await store.members('set:b'), []);
+    t.same(await store.addMember('set:b', 'three', 60_000, 10), []);
+    t.same(await store.members('set:b'), ['three']);
+  });
+
+  await t.test('beyond its bound a set pushes out what would end first, and says so', async (t) => {
+    for (const [index, ttlMs] of [50_000, 40_000, 60_000].entries())
+      t.same(await store.addMember('set:c', `m${index}`, ttlMs, 3), []);
+    t.same(await store.addMember('set:c', 'm3', 70_000, 3), ['m1']);
+    t.same(await store.addMember('set:c', 'm4', 80_000, 2), ['m0', 'm2']);
+    t.same([...(await store.members('set:c'))].sort(), ['m3', 'm4']);
+    const out = await store.addMember('set:c', 'm5', 1000, 2);
+    t.same(out, [], 'what has just come is never pushed out itself');
+    t.ok((await store.members('set:c')).includes('m5'));
+  });
+
+  await t.test('what is announced is heard by all who listen, until they stop', async (t) => {
+    const heard: string[] = [];
+    const other: string[] = [];
+    const stop = store.listen({ heard: (message) => void heard.push(message), missed: () => undefined });
+    const stopOther = store.listen({ heard: (message) => void other.push(message), missed: () => undefined });
+    await until(async () => {
+      await store.announce('knock');
+      return heard.length > 0 && other.length > 0;
+    });
+    await store.announce('one two');
+    await until(() => heard.includes('one two') && other.includes('one two'));
+    stopOther();
+    await store.announce('three');
+    await until(() => heard.includes('three'));
+    t.notOk(other.includes('three'));
+    stop();
   });
 
   await t.test('it answers a ping and says that it is up', async (t) => {

@@ -1,0 +1,80 @@
+import type { Clock } from '../kernel/clock.ts';
+import type { SessionCard } from './card.ts';
+import { sessionPrefix } from './directory.ts';
+import type { Directory } from './directory.ts';
+import type { Store } from './types.ts';
+
+/** A session that has been ended by its store key. */
+export interface EndedSession {
+  readonly key: string;
+  /** Undefined: its card was gone, or did not open. */
+  readonly card: SessionCard | undefined;
+}
+
+/** Ends sessions without their cookies. */
+export interface Endings {
+  /**
+   * Ends the sessions at these store keys, and tells every replica. Idempotent: after a failure it may be called again with the same
+   * keys, and tells again.
+   *
+   * @param onEnded called at once for each session that this call, and no other, has ended
+   * @throws store_unavailable when one of them may live on, or some replica may not have been told
+   */
+  end(keys: readonly string[], onEnded: (ended: EndedSession) => void): Promise<void>;
+}
+
+const batchSize = 100;
+
+/** A sign-in notes its session before it stores it: an entry without a session is left alone for so long. Seconds. */
+const unbornSeconds = 120;
+
+/** Endings over a store and its directory. */
+export function createEndings({
+  store,
+  directory,
+  clock,
+}: {
+  readonly store: Store;
+  readonly directory: Directory;
+  readonly clock: Clock;
+}): Endings {
+  async function endOne(key: string, onEnded: (ended: EndedSession) => void): Promise<() => Promise<void>> {
+    const card = await directory.card(key);
+    const ended = await store.delete(key);
+    if (ended) onEnded({ key, card });
+    const stale = card !== undefined && clock.nowMs() / 1000 - card.issuedAt > unbornSeconds;
+    return async () => {
+      if (ended || stale) await directory.forget(key, card);
+    };
+  }
+
+  return {
+    async end(keys, onEnded) {
+      for (let at = 0; at < keys.length; at += batchSize) {
+        const batch = keys.slice(at, at + batchSize);
+        const outcomes = await Promise.allSettled(batch.map((key) => endOne(key, onEnded)));
+        // Those that had ended already too: an earlier call may have failed before it could tell.
+        await store.announce(announcementOf(batch));
+        for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason as Error;
+        // What is left over expires by itself.
+        await Promise.allSettled(
+          outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value() : undefined)),
+        );
+      }
+    },
+  };
+}
+
+/** The announcement that sessions have ended: a version, and hashes that open nothing. */
+export function announcementOf(keys: readonly string[]): string {
+  return ['1', ...keys.map((key) => key.slice(sessionPrefix.length))].join(' ');
+}
+
+/** The store keys in an announcement; none in what is not one. */
+export function readAnnouncement(message: string): readonly string[] {
+  const [version, ...members] = message.split(' ');
+  if (version !== '1') return [];
+  return members.filter((member) => memberPattern.test(member)).map((member) => `${sessionPrefix}${member}`);
+}
+
+const memberPattern = /^[A-Za-z0-9_-]{43}$/;
