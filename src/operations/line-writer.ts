@@ -24,14 +24,19 @@ export interface LineWriterOptions {
   readonly maxBacklog?: number;
 }
 
-interface Line {
-  readonly text: string;
-  readonly onLost: (() => void) | undefined;
+/** Whole lines, encoded, in the order of their coming. */
+interface Piece {
+  readonly bytes: Buffer;
+  readonly lost: readonly (() => void)[];
+  /** What they were encoded into, free again once they are written. */
+  readonly stage: Buffer | undefined;
 }
 
 const defaultDelayMs = 10;
 const defaultMaxBacklog = 4 * 1024 * 1024;
-const pieceCharacters = 64 * 1024;
+const pieceBytes = 64 * 1024;
+/** UTF-8 needs at most this many bytes for a UTF-16 code unit. */
+const bytesPerUnit = 3;
 const retryMs = 20;
 
 /**
@@ -48,7 +53,13 @@ export function openLineWriter(
   const fd = owned ? openForAppending(target.file) : target.fd;
   const { delayMs = defaultDelayMs, maxBacklog = defaultMaxBacklog } = options;
 
-  let queue: Line[] = [];
+  // Lines are encoded as they come: kept as strings until the timer rings, their many parts would have to be fetched into
+  // the cache again, which costs several times the encoding.
+  let stage: Buffer = Buffer.allocUnsafeSlow(pieceBytes);
+  let spare: Buffer | undefined;
+  let staged = 0;
+  let lost: (() => void)[] = [];
+  const pieces: Piece[] = [];
   let queued = 0;
   let timer: NodeJS.Timeout | undefined;
   let writing = false;
@@ -57,36 +68,41 @@ export function openLineWriter(
   let torn = false;
   let idle: (() => void)[] = [];
 
-  function takePiece(): readonly Line[] {
-    let characters = 0;
-    let count = 0;
-    while (count < queue.length && characters < pieceCharacters)
-      characters += queue[count++]?.text.length ?? 0;
-    const piece = queue.slice(0, count);
-    queue = queue.slice(count);
-    queued -= characters;
+  function seal(): void {
+    if (staged === 0) return;
+    pieces.push({ bytes: stage.subarray(0, staged), lost, stage });
+    stage = spare ?? Buffer.allocUnsafeSlow(pieceBytes);
+    spare = undefined;
+    staged = 0;
+    lost = [];
+  }
+
+  function takePiece(): Piece | undefined {
+    if (pieces.length === 0) seal();
+    const piece = pieces.shift();
+    if (piece !== undefined) queued -= piece.bytes.length;
     return piece;
   }
 
-  function bytesOf(piece: readonly Line[]): Buffer {
-    return Buffer.from((torn ? '\n' : '') + piece.map(({ text }) => text).join(''));
+  function bytesOf({ bytes }: Piece): Buffer {
+    return torn ? Buffer.concat([Buffer.from('\n'), bytes]) : bytes;
   }
 
   function pump(): void {
     timer = undefined;
     if (writing) return;
-    if (queue.length === 0) {
+    const piece = takePiece();
+    if (piece === undefined) {
       const waiting = idle;
       idle = [];
       for (const resolve of waiting) resolve();
       return;
     }
     writing = true;
-    const piece = takePiece();
     writeOn(piece, bytesOf(piece), 0);
   }
 
-  function writeOn(piece: readonly Line[], bytes: Buffer, offset: number): void {
+  function writeOn(piece: Piece, bytes: Buffer, offset: number): void {
     write(fd, bytes, offset, bytes.length - offset, null, (error, written) => {
       const code = error?.code;
       if (code === 'EAGAIN' || code === 'EINTR') {
@@ -104,15 +120,15 @@ export function openLineWriter(
     });
   }
 
-  function settle(piece: readonly Line[], done: boolean, written: number): void {
+  function settle(piece: Piece, done: boolean, written: number): void {
     torn = !done && (written > 0 || torn);
     // Lines of a piece that failed half-way count as lost, the written ones too: better one too many than one too few.
-    if (!done) for (const { onLost } of piece) onLost?.();
+    if (!done) for (const onLost of piece.lost) onLost();
+    spare ??= piece.stage;
   }
 
   function flushSync(): void {
-    while (queue.length > 0) {
-      const piece = takePiece();
+    for (let piece = takePiece(); piece !== undefined; piece = takePiece()) {
       const bytes = bytesOf(piece);
       let offset = 0;
       let done = true;
@@ -146,8 +162,18 @@ export function openLineWriter(
         onLost?.();
         return;
       }
-      queue.push({ text, onLost });
-      queued += text.length;
+      const most = text.length * bytesPerUnit;
+      if (most > pieceBytes - staged) seal();
+      if (most > pieceBytes) {
+        const bytes = Buffer.from(text);
+        pieces.push({ bytes, lost: onLost === undefined ? [] : [onLost], stage: undefined });
+        queued += bytes.length;
+      } else {
+        const length = stage.write(text, staged);
+        staged += length;
+        queued += length;
+        if (onLost !== undefined) lost.push(onLost);
+      }
       if (!writing && timer === undefined) timer = setTimeout(pump, delayMs);
     },
     flush,
