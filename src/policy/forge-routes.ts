@@ -135,7 +135,7 @@ export function presetRoutes(preset: string): readonly RouteRule[] {
 
 /**
  * The forges' session and remember-me cookies, by their default names: today's and former ones (gitea and forgejo
- * modules/setting/session.go COOKIE_NAME, security.go COOKIE_REMEMBER_NAME; `gitea_awesome` until gitea 1.20).
+ * modules/setting/session.go COOKIE_NAME, security.go COOKIE_REMEMBER_NAME; `gitea_awesome`, the user name beside the remember-me cookie, in older ones).
  */
 const forgeCookies: readonly string[] = [
   'i_like_gitea',

@@ -128,7 +128,9 @@ export async function startForge(order: ForgeOrder): Promise<TestForge> {
     form: URLSearchParams,
   ): ServerResponse {
     const say = (status: number, body: unknown, headers: Record<string, string | string[]> = {}) => {
-      response.writeHead(status, { 'content-type': 'application/json', ...headers });
+      // Forges set a cookie for the language with every answer.
+      const cookies = ['lang=en-US; Path=/', headers['set-cookie'] ?? []].flat();
+      response.writeHead(status, { 'content-type': 'application/json', ...headers, 'set-cookie': cookies });
       return response.end(JSON.stringify(body));
     };
     const mint = (name: string): string =>
