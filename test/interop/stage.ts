@@ -3,7 +3,8 @@ import type { TestLogin, TestOp } from '../support/op.ts';
 import { startOp } from '../support/op.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { clientOf, loopbackOrigin, startSallyport, type TestSallyport } from '../support/sallyport.ts';
-import { UserAgent } from '../support/user-agent.ts';
+import { UserAgent, type UserAgentResponse } from '../support/user-agent.ts';
+import { startOldForge } from './old-forge.ts';
 import { startForge, type Forge, type ForgeOptions } from './forge.ts';
 
 /** A real forge behind a real Sallyport, with a real OpenID provider and a real Redis. */
@@ -46,9 +47,10 @@ export async function startStage(
   const [forge, redis] = await Promise.all([startForge({ rootUrl: origin, ...options.forge }), startRedis()]);
   const op = await startOp({ clients: [clientOf(origin, 'idp')] });
   const { upstream, ...rest } = options.config ?? {};
+  const old = options.cookieFirst === true ? await startOldForge(forge) : undefined;
   const sallyport = await startSallyport({
     origin,
-    upstream: forge.url,
+    upstream: old?.url ?? forge.url,
     sources: [{ id: 'idp', issuer: op.issuer, mfa: { preset: 'generic' } }],
     config: {
       session: { redis: { url: redis.url } },
@@ -73,6 +75,7 @@ export async function startStage(
       await sallyport.close();
       await op.stop();
       await redis.stop();
+      await old?.close();
       await forge.stop();
       await rm(forge.directory, { recursive: true, force: true });
     },
@@ -87,6 +90,19 @@ export function signedInAs(page: string): string | undefined {
     /data-signed-user="([^"]+)"/.exec(page)?.[1]
   );
 }
+
+/** A request as git, docker and other tools send it: nothing in it that a browser would say. */
+export const askAsTool = (
+  origin: string,
+  method: string,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+  body?: string | Buffer,
+): Promise<UserAgentResponse> =>
+  new UserAgent().request(method, `${origin}${path}`, {
+    headers: { 'user-agent': 'git/2.39.5', ...headers },
+    ...(body === undefined ? {} : { body }),
+  });
 
 /** The value of a Basic `Authorization` header. */
 export const basic = (user: string, password: string): string =>
