@@ -22,6 +22,7 @@ import { allowedAlgs, doubtsAbout } from './metadata.ts';
 import type { PolicyNeeds } from './metadata.ts';
 import type { AuthorizationRequest, CodeExchange, Provider, VerifiedSignIn } from './types.ts';
 import { verifyIdToken } from './verify-id-token.ts';
+import { verifyLogoutToken } from './verify-logout-token.ts';
 
 /** What a provider needs of the world. */
 export interface ProviderDeps {
@@ -126,6 +127,19 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
         state,
         ...(idToken === undefined ? {} : { id_token_hint: idToken }),
       });
+    },
+    async verifyLogoutToken(token) {
+      const metadata = await discovery.metadata();
+      return watched(
+        verifyLogoutToken(token, {
+          keys,
+          issuer: source.issuer,
+          clientId: source.client_id,
+          additionalAudiences: source.additional_audiences,
+          algs: allowedAlgs(metadata, source.id_token_signed_response_alg),
+          nowSeconds: nowSeconds(clock),
+        }),
+      );
     },
     reconsider(next) {
       const asked = ({ acrValues, requestedClaims }: PolicyNeeds): string =>

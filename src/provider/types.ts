@@ -45,6 +45,14 @@ export interface VerifiedSignIn {
   readonly refreshToken: string | undefined;
 }
 
+/** What a verified logout token asks for: the end of the sessions of a subject, of one session at the IdP, or both. */
+export interface VerifiedLogout {
+  readonly subject: string | undefined;
+  readonly sid: string | undefined;
+  /** The token's own id: whoever takes it must take it once. */
+  readonly jti: string;
+}
+
 /** An error that the IdP sent to the callback (RFC 6749 section 4.1.2.1). Text is the IdP's: escape and bound it. */
 export interface IdpRefusal {
   readonly error: string;
@@ -66,6 +74,11 @@ export interface Provider {
   exchange(request: CodeExchange): Promise<{ signIn: VerifiedSignIn } | { refused: IdpRefusal }>;
   /** RP-initiated logout URL, where the IdP offers `end_session_endpoint`; else undefined. */
   endSessionUrl(request: { idToken: string | undefined; returnTo: string; state: string }): URL | undefined;
+  /**
+   * Verifies a logout token, but for its replay (OpenID Connect Back-Channel Logout 1.0).
+   * @throws idp_unavailable, token_invalid (`detail` says which check)
+   */
+  verifyLogoutToken(token: string): Promise<VerifiedLogout>;
   /** A reload asks for something else of the same IdP: says once what the IdP may not do of it. Default: nothing. */
   reconsider?(needs: {
     readonly acrValues: readonly string[];

@@ -5,7 +5,7 @@ import { findDuplicateMember } from './duplicate-member.ts';
 import { tokenInvalid } from './idp-fault.ts';
 import type { KeyHint, KeyLookup } from './jwks.ts';
 
-/** Which check of an ID token failed: the `detail` of `token_invalid`. */
+/** Which check of an ID token (or a logout token) failed: the `detail` of `token_invalid`. */
 export type IdTokenFault =
   | 'token_too_large'
   | 'token_malformed'
@@ -34,7 +34,13 @@ export type IdTokenFault =
   | 'iat_too_old'
   | 'nonce_missing'
   | 'nonce_mismatch'
-  | 'at_hash_mismatch';
+  | 'at_hash_mismatch'
+  | 'typ_not_logout_token'
+  | 'nonce_present'
+  | 'events_missing'
+  | 'jti_missing'
+  | 'sid_invalid'
+  | 'subject_missing';
 
 /** Everything that an ID token is held against. */
 export interface IdTokenExpectations {
@@ -83,9 +89,11 @@ type Claims = Readonly<Record<string, unknown>>;
  * @see OpenID Connect Core 1.0 section 3.1.3.7, RFC 7515 section 5.2, RFC 8725
  */
 export async function verifyIdToken(token: string, expected: IdTokenExpectations): Promise<Claims> {
-  const hint = readHeader(token, expected.algs);
-  const payload = await verifySignature(token, hint, expected.keys);
-  const claims = readClaims(payload);
+  // A logout token (logout+jwt) or an access token (at+jwt) of the same issuer and client is no ID token (RFC 8725 section 3.11).
+  const { claims, hint } = await readSignedClaims(token, expected, {
+    pattern: /^(application\/)?jwt$/i,
+    fault: 'typ_not_id_token',
+  });
   checkIssuerAndSubject(claims, expected);
   checkAudience(claims, expected);
   checkTimes(claims, expected.nowSeconds);
@@ -94,11 +102,32 @@ export async function verifyIdToken(token: string, expected: IdTokenExpectations
   return Object.freeze(claims);
 }
 
-function refuse(detail: IdTokenFault, message: string, cause?: unknown): never {
-  throw tokenInvalid(detail, `ID token: ${message}`, cause);
+/** What the header of a kind of token may say of its type; absent always will do. */
+export interface TokenType {
+  readonly pattern: RegExp;
+  readonly fault: IdTokenFault;
 }
 
-function readHeader(token: string, algs: readonly string[]): KeyHint {
+/**
+ * The claims of a token that the issuer's key has signed; what they say is for the caller to judge.
+ * @throws token_invalid with an {@link IdTokenFault} as `detail`; idp_unavailable when the keys can't be had
+ * @see RFC 7515 section 5.2, RFC 8725
+ */
+export async function readSignedClaims(
+  token: string,
+  { keys, algs }: Pick<IdTokenExpectations, 'keys' | 'algs'>,
+  type: TokenType,
+): Promise<{ readonly claims: Record<string, unknown>; readonly hint: KeyHint }> {
+  const hint = readHeader(token, algs, type);
+  return { claims: readClaims(await verifySignature(token, hint, keys)), hint };
+}
+
+/** @throws token_invalid */
+export function refuse(detail: IdTokenFault, message: string, cause?: unknown): never {
+  throw tokenInvalid(detail, `token: ${message}`, cause);
+}
+
+function readHeader(token: string, algs: readonly string[], type: TokenType): KeyHint {
   if (token.length > maxTokenLength) refuse('token_too_large', `longer than ${maxTokenLength} characters`);
   const parts = token.split('.');
   if (parts.length === 5) refuse('token_encrypted', 'it is encrypted, which is not supported');
@@ -112,9 +141,8 @@ function readHeader(token: string, algs: readonly string[]): KeyHint {
   // An extension that we don't understand must be refused, and we understand none (RFC 7515 section 4.1.11).
   if ('crit' in header || 'b64' in header)
     refuse('crit_not_supported', 'its header holds a critical extension');
-  // A logout token (logout+jwt) or an access token (at+jwt) of the same issuer and client is no ID token (RFC 8725 section 3.11).
-  if (typ !== undefined && !(typeof typ === 'string' && /^(application\/)?jwt$/i.test(typ))) {
-    refuse('typ_not_id_token', `typ ${JSON.stringify(typ).slice(0, 40)} is no ID token's`);
+  if (typ !== undefined && !(typeof typ === 'string' && type.pattern.test(typ))) {
+    refuse(type.fault, `typ ${JSON.stringify(typ).slice(0, 40)} is that of another kind of token`);
   }
   if (kid !== undefined && typeof kid !== 'string') refuse('header_malformed', 'kid is no string');
   return { alg, kid };
@@ -169,14 +197,26 @@ function parseObject(
 }
 
 function checkIssuerAndSubject({ iss, sub }: Claims, expected: IdTokenExpectations): void {
-  if (iss !== expected.issuer) refuse('iss_mismatch', "iss is not the source's issuer");
+  checkIssuer(iss, expected.issuer);
   // Control, format and line-breaking characters have no place in what names a person in logs, indexes and headers.
-  if (typeof sub !== 'string' || !/^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u.test(sub) || sub.trim() === '') {
-    refuse('sub_invalid', 'sub is not 1 to 255 printable characters');
-  }
+  if (!isIdentifier(sub)) refuse('sub_invalid', 'sub is not 1 to 255 printable characters');
 }
 
-function checkAudience({ aud, azp }: Claims, expected: IdTokenExpectations): void {
+/** @throws token_invalid */
+export function checkIssuer(iss: unknown, issuer: string): void {
+  if (iss !== issuer) refuse('iss_mismatch', "iss is not the source's issuer");
+}
+
+/** Whether a claim is 1 to 255 printable characters: what can name a person, or a session. */
+export function isIdentifier(value: unknown): value is string {
+  return typeof value === 'string' && /^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u.test(value) && value.trim() !== '';
+}
+
+/** @throws token_invalid */
+export function checkAudience(
+  { aud, azp }: Claims,
+  expected: Pick<IdTokenExpectations, 'clientId' | 'additionalAudiences'>,
+): void {
   const list: unknown = typeof aud === 'string' ? [aud] : aud;
   if (!Array.isArray(list) || list.length === 0 || !list.every((one) => typeof one === 'string')) {
     refuse('aud_malformed', 'aud is neither a string nor a list of strings');
@@ -194,9 +234,12 @@ function checkAudience({ aud, azp }: Claims, expected: IdTokenExpectations): voi
     refuse('azp_missing', 'azp is missing beside several audiences');
 }
 
-function checkTimes({ exp, nbf, iat }: Claims, nowSeconds: number): void {
-  if (!isNumericDate(exp)) refuse('exp_invalid', 'exp is missing or no number');
-  if (nowSeconds >= exp + clockSkewSeconds) refuse('expired', 'exp has passed');
+/** @param expRequired where a kind of token may do without `exp` @throws token_invalid */
+export function checkTimes({ exp, nbf, iat }: Claims, nowSeconds: number, expRequired = true): void {
+  if (exp !== undefined || expRequired) {
+    if (!isNumericDate(exp)) refuse('exp_invalid', 'exp is missing or no number');
+    if (nowSeconds >= exp + clockSkewSeconds) refuse('expired', 'exp has passed');
+  }
   if (nbf !== undefined && !isNumericDate(nbf)) refuse('nbf_invalid', 'nbf is no number');
   if (nbf !== undefined && nbf > nowSeconds + clockSkewSeconds) refuse('not_yet_valid', 'nbf has not come');
   if (!isNumericDate(iat)) refuse('iat_invalid', 'iat is missing or no number');

@@ -31,6 +31,7 @@ const noProvider: Provider = {
   authorizationUrl: async () => new URL('http://127.0.0.1/'),
   exchange: async () => ({ refused: { error: 'none', description: undefined } }),
   endSessionUrl: () => undefined,
+  verifyLogoutToken: () => Promise.reject(new Error('no logout here')),
   close: async () => undefined,
 };
 
