@@ -197,6 +197,23 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.fail(error);
   }
 
+  /** The session that it runs under has ended: what has not been said stays unsaid, and whoever reads half an answer is told so. */
+  sessionEnded(): void {
+    if (this.#over) return;
+    if (this.#answering) {
+      this.#cut();
+    } else {
+      this.#over = true;
+      this.client.refuse(
+        { status: 401, code: 'session_required' },
+        undefined,
+        new Error('the session has ended'),
+      );
+      this.#upload?.destroy();
+    }
+    this.#abort?.();
+  }
+
   /** Answers in the upstream's stead. */
   protected fail(error: Error): void {
     this.#over = true;

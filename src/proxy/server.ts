@@ -22,6 +22,7 @@ import type { CertificateFiles } from './certificate.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
 import type { Edge, Established } from './edge.ts';
 import { createGate } from './gate.ts';
+import { closeWithSessions } from './session-ends.ts';
 import { createLanes } from './lanes.ts';
 import type { Lanes } from './lanes.ts';
 import type { PublicServerDeps } from './types.ts';
@@ -105,7 +106,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     if (!parsedMethods.has(method)) app.addHttpMethod(method, { hasBody: false });
   }
 
-  const house: House = { deps, judge, lanes, upgraded };
+  const house: House = { deps, judge, lanes, upgraded, running: new Set() };
 
   /** Everything that is not under the prefix. */
   const serve: preHandlerHookHandler = (request, reply) => {
@@ -200,6 +201,13 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     app.followCertificate = (files) => following.follow(files);
     app.addHook('onClose', (_app, done) => {
       following.stop();
+      done();
+    });
+  }
+  if (deps.sessionWatch !== undefined) {
+    const stop = closeWithSessions(house.running, upgraded, deps.sessionWatch);
+    app.addHook('onClose', (_app, done) => {
+      stop();
       done();
     });
   }

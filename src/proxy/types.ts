@@ -6,7 +6,7 @@ import type { Randomness } from '../kernel/randomness.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { BoundCookies } from '../session/bound-cookies.ts';
-import type { SessionRecord, Sessions } from '../session/types.ts';
+import type { SessionRecord, Sessions, SessionWatch } from '../session/types.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -64,6 +64,8 @@ export type EndSession = (
 export interface PublicServerDeps {
   readonly generations: CurrentGeneration;
   readonly sessions: Sessions;
+  /** Tells of sessions' ends, so that what runs under them is closed. */
+  readonly sessionWatch?: SessionWatch;
   /** The upstream's cookies that are tied to the session that made them, if it has any. */
   readonly boundCookies?: BoundCookies | undefined;
   /** The same for each generation, where a reload may change them; instead of `boundCookies`. */

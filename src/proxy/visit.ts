@@ -34,6 +34,8 @@ export interface House {
   readonly judge: Gate;
   readonly lanes: Lanes;
   readonly upgraded: UpgradedSockets;
+  /** Exchanges that run under a session. */
+  readonly running: Set<Visit>;
 }
 
 const noHeaders: readonly string[] = [];
@@ -51,6 +53,7 @@ export class Visit implements ExchangeClient {
   readonly #lane: Lane;
   readonly #startedAt = performance.now();
   #gate: GateResult | undefined;
+  #exchange: Exchange | undefined;
 
   constructor(
     house: House,
@@ -111,7 +114,13 @@ export class Visit implements ExchangeClient {
     this.finished(writeRefusal(this.#house.deps, this.raw, this.res, refusal, this.facts, this.#generation));
   }
 
+  /** The session that this runs under has ended. */
+  sessionEnded(): void {
+    this.#exchange?.sessionEnded();
+  }
+
   finished(status: number): void {
+    if (this.#exchange !== undefined) this.#house.running.delete(this);
     const rule = this.#gate?.rule;
     recordVisit(
       this.#house.deps,
@@ -166,12 +175,20 @@ export class Visit implements ExchangeClient {
     });
     if (raw.upgrading === undefined || !facts.upgrade) {
       if (this.#gate?.rule?.endsSession === true && this.#signOut(headers)) return;
-      new Exchange(context, this, headers).start();
+      this.#run(new Exchange(context, this, headers));
       return;
     }
     const { socket, head } = raw.upgrading;
     const session = this.#gate?.session;
-    new UpgradeExchange(context, this, headers, { socket, head, session, registry: upgraded }).start();
+    this.#run(new UpgradeExchange(context, this, headers, { socket, head, session, registry: upgraded }));
+  }
+
+  #run(exchange: Exchange): void {
+    if (this.session !== undefined) {
+      this.#exchange = exchange;
+      this.#house.running.add(this);
+    }
+    exchange.start();
   }
 
   /** The upstream's own sign-out: its success is ours as well. False when there is no session to end. */

@@ -36,6 +36,11 @@ export class UpgradedSockets {
       if (session !== undefined && !mayGoOn(session)) close();
   }
 
+  /** The store keys of the sessions that something runs under. */
+  *sessionKeys(): Generator<string> {
+    for (const { session } of this.#closers.values()) if (session?.key !== undefined) yield session.key;
+  }
+
   closeAll(): void {
     for (const entry of this.#closers.values()) entry.close();
   }

@@ -58,7 +58,7 @@ export function createEndings({
         for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason as Error;
         // What is left over expires by itself.
         await Promise.allSettled(
-          outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value() : undefined)),
+          outcomes.map(async (outcome) => (outcome.status === 'fulfilled' ? outcome.value() : undefined)),
         );
       }
     },

@@ -24,7 +24,9 @@ function build(changes: Partial<SessionsDeps> = {}) {
   const counts = new Map<string, number>();
   const count = (what: string): void => void counts.set(what, (counts.get(what) ?? 0) + 1);
   // Calls for records; the cards beside them come and go with these.
-  const note = (call: string, key: string): void => void (key.startsWith('session:') && calls.push(call));
+  const note = (call: string, key: string): void => {
+    if (key.startsWith('session:')) calls.push(call);
+  };
   const store: Store = {
     ...kept,
     get: (key) => (note('get', key), kept.get(key)),
