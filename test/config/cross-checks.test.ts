@@ -325,6 +325,30 @@ t.test('what is impossible is refused at its key', async (t) => {
       /no effect/,
     ],
     [into.routes('name: a, path: /a, access: deny, groups: [x]'), 'routes[0].groups', /no effect/],
+    [
+      into.routes('name: a, path: /a, credential_headers: [X-Key]'),
+      'routes[0].credential_headers',
+      /no effect/,
+    ],
+    [
+      into.routes('name: a, path: /a, access: credentials, credential_headers: []'),
+      'routes[0].credential_headers',
+      /at least one/,
+    ],
+    [
+      into.routes('name: a, path: /a, access: credentials, credential_headers: [X-Key, "a b"]'),
+      'routes[0].credential_headers[1]',
+      /name of a header/,
+    ],
+    ...['Authorization', 'Cookie', 'X_WebAuth_User', 'X-Sallyport-Assertion', 'X-Forwarded-User'].map(
+      (name) =>
+        [
+          into.routes(`name: a, path: /a, access: credentials, credential_headers: [${name}]`),
+          'routes[0].credential_headers[0]',
+          /meaning of its own/,
+        ] as const,
+    ),
+    [into.upstream('bound_cookies: ["a=b"]'), 'upstream.bound_cookies[0]', /name of a cookie/],
     [into.routes('name: a, path: /a, methods: ["G T"]'), 'routes[0].methods[0]', /HTTP method/],
     [into.routes('name: a, path: /a, methods: [GET, post]'), 'routes[0].methods[1]', /in capitals/],
     [into.routes('name: a, path: /a, methods: []'), 'routes[0].methods', /matches no request/],
@@ -334,6 +358,16 @@ t.test('what is impossible is refused at its key', async (t) => {
       into.twoSources('name: a, path: /a, groups: [x], source: okta, sources: [entra]'),
       'routes[0].source',
       /not among/,
+    ],
+    // operators
+    [`${soundFile}operators: [{}]\n`, 'operators[0]', /names nobody/],
+    [`${soundFile}operators: [{ source: entra }]\n`, 'operators[0]', /names nobody/],
+    [`${soundFile}operators: [{ groups: [] }]\n`, 'operators[0].groups', /names nobody/],
+    [`${soundFile}operators: [{ source: nope, groups: [x] }]\n`, 'operators[0].source', /no source/],
+    [
+      `${into.twoSources('name: a, path: /a')}operators: [{ emails: [x@example.com] }]\n`,
+      'operators[0].source',
+      /more than one source/,
     ],
     [
       `${soundFile}branding: { support_url: "javascript:x" }\n`,
@@ -374,6 +408,7 @@ t.test('what is allowed but doubtful is a warning', async (t) => {
     [into.session('cache: 5m'), /^session\.cache/],
     [into.mfa('preset: generic, mode: trust_idp'), /^sources\[0\]\.mfa\.mode: .*retired/],
     [into.routes('name: a, path: /_sallyport/**'), /^routes\[0\]\.path: never matches/],
+    [`${into.mfa('preset: generic, mode: trust_idp')}operators: [{ groups: [x] }]\n`, /^operators\[0\]: .*AAL2/],
   ];
   for (const [text, warning] of table) {
     const parsed = parseConfig(text, 'f.yaml', {});
