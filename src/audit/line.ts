@@ -8,6 +8,7 @@ const levels: Readonly<Record<AuditAction, 'info' | 'warn'>> = {
   'tenant.auth_policy.oidc_mfa.rejected': 'warn',
   'tenant.auth_policy.oidc_mfa.would_reject': 'warn',
   'sso.auth-source.oidc-mfa-config.update': 'info',
+  'canary.completed': 'info',
   'signin.succeeded': 'info',
   'signin.failed': 'warn',
   'session.ended': 'info',

@@ -3,6 +3,8 @@ export type AuditAction =
   | 'tenant.auth_policy.oidc_mfa.rejected'
   | 'tenant.auth_policy.oidc_mfa.would_reject'
   | 'sso.auth-source.oidc-mfa-config.update'
+  /** A canary sign-in came back: it opened nothing, but somebody's claims were shown. */
+  | 'canary.completed'
   | 'signin.succeeded'
   | 'signin.failed'
   | 'session.ended'

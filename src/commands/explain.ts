@@ -4,13 +4,15 @@ import { parseArgs } from 'node:util';
 import { findModeInForce, stand, type ModeInForce } from '../assurance/outcome.ts';
 import { resolvePolicy } from '../assurance/policy.ts';
 import { describeReason, hintFor, weakHint } from '../assurance/reasons.ts';
-import type { Claims, EnforcementSubject, Mode, Outcome, Standing, Step } from '../assurance/types.ts';
+import type { Claims, EnforcementSubject, Mode, Standing } from '../assurance/types.ts';
+import { describeModeReason, describeOutcome } from '../assurance/words.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SourceConfig } from '../config/schema.ts';
 import { resolveEmail } from '../identity/email.ts';
 import { resolveGroups } from '../identity/groups.ts';
 import { systemClock } from '../kernel/clock.ts';
 import type { Command, CommandIo } from './command.ts';
+import { formatStep, show } from './terminal.ts';
 
 /** `sallyport explain`: the decision that `serve` would take for these claims, step by step. */
 export const explainCommand: Command = {
@@ -185,60 +187,13 @@ function formatText({ source, nowMs, inForce, standing, hint }: Explanation, dec
     ...verdict.steps.flatMap(formatStep),
     '',
     `Verdict: ${found}`,
-    `Outcome: ${outcomes[outcome.status]}${describeMode(inForce, source.mfa.mode, aal)}`,
+    `Outcome: ${describeOutcome(outcome.status)}${describeMode(inForce, source.mfa.mode, aal)}`,
     ...(hint === undefined ? [] : ['', `Hint: ${hint}`]),
   ].join('\n');
 }
 
-const results: Readonly<Record<Step['result'], string>> = {
-  match: 'yes',
-  no_match: 'no',
-  absent: 'not there',
-  malformed: 'malformed',
-  not_considered: 'not looked at',
-};
-
-function formatStep(step: Step, index: number): readonly string[] {
-  return [
-    `${index + 1}. ${step.subject}: ${results[step.result]}. ${printable(step.note)}`,
-    `   found ${step.observed === undefined ? 'nothing' : show(step.observed)}, wanted ${show(step.required)}`,
-  ];
-}
-
-const outcomes: Readonly<Record<Outcome['status'], string>> = {
-  verified: 'a session at AAL2',
-  would_reject: 'a session at AAL1, marked would_reject: under enforce this sign-in would be refused',
-  none: 'a session at AAL1: nothing more is required',
-  attested: 'a session at AAL1, attested: the IdP is trusted, nothing was verified',
-  rejected: 'refused: no session',
-};
-
 /** Why another mode holds than the one that is written. */
 function describeMode(inForce: ModeInForce, written: Mode, aal: string): string {
   if (aal === 'aal2') return '';
-  switch (inForce.why) {
-    case 'as_written':
-      return ` (mode ${written})`;
-    case 'report_only_ended':
-      return ' (report_only_until has passed, so the rule is enforced)';
-    case 'enforced_for_user':
-      return ' (enforce_for names this user, so the rule is enforced)';
-    case 'user_not_told_apart':
-      return ' (enforce_for cannot tell this user apart, for want of a verified email or of groups, so the rule is enforced)';
-    default:
-      return '';
-  }
-}
-
-/** A value from outside as JSON: bounded, and with nothing in it that could steer a terminal. */
-function show(value: unknown): string {
-  const text = JSON.stringify(value);
-  return printable(text.length > 500 ? `${text.slice(0, 500)}…` : text);
-}
-
-function printable(text: string): string {
-  return text.replace(
-    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return ` (${describeModeReason(inForce.why) ?? `mode ${written}`})`;
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { sendCanary } from './canary.ts';
 import { addEndpoint, queryOf, sendRefusal, type EndpointTools } from './endpoint.ts';
 import { unknownSource } from './sign-in.ts';
 import { sendSignInResult } from './sign-in-result.ts';
@@ -16,6 +17,7 @@ export function addCallback(scope: FastifyInstance, tools: EndpointTools): void 
       if (source === undefined) return sendRefusal(tools, request, reply, unknownSource);
       const cookieHeader = request.headers.cookie;
       const result = await tools.flow.complete({ facts, generation, source, cookieHeader }, queryOf(request));
+      if (result.kind === 'canary') return sendCanary(request, reply, source, result);
       return sendSignInResult(tools, request, reply, source, result);
     },
   });

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RenderedResponse } from '../proxy/types.ts';
 import type { SignInFlow } from '../signin/flow.ts';
+import type { Ledger } from '../signin/ledger.ts';
 import type { SignInDeps } from '../signin/types.ts';
 import { renderRefusal, type RefusalContext } from './render.ts';
 
@@ -14,6 +15,8 @@ export interface EndpointDeps extends SignInDeps {
 /** What each endpoint's plugin gets. */
 export interface EndpointTools extends EndpointDeps {
   readonly flow: SignInFlow;
+  /** What the status page shows. */
+  readonly ledger: Ledger;
   /** A refusal when this client asks too often; counted. */
   readonly limit: (
     request: FastifyRequest,

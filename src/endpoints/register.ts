@@ -3,13 +3,16 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
 import type { Refusal } from '../kernel/refusal.ts';
 import { createSignInFlow } from '../signin/flow.ts';
+import { createLedger } from '../signin/ledger.ts';
 import { addCallback } from './callback.ts';
+import { addCanary } from './canary.ts';
 import { sendRefusal, type EndpointDeps, type EndpointTools } from './endpoint.ts';
 import { refusalOfError } from './faults.ts';
 import { createLimit } from './rate-limit.ts';
 import { addSignIn } from './sign-in.ts';
 import { addSignOut } from './sign-out.ts';
 import { addAssets, addJwks } from './static.ts';
+import { addStatus } from './status.ts';
 import { addWhoami } from './whoami.ts';
 
 export type { EndpointDeps } from './endpoint.ts';
@@ -21,9 +24,11 @@ export type { EndpointDeps } from './endpoint.ts';
 export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDeps): Promise<void> {
   await scope.register(formbody, { bodyLimit: 4096 });
   await scope.register(rateLimit, { global: false });
+  const ledger = createLedger(deps);
   const tools: EndpointTools = {
     ...deps,
-    flow: createSignInFlow(deps),
+    ledger,
+    flow: createSignInFlow(ledger.watch(deps)),
     limit: createLimit(scope, deps.meter),
   };
   scope.setErrorHandler((error, request, reply) => {
@@ -37,6 +42,8 @@ export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDe
   addSignIn(scope, tools);
   addCallback(scope, tools);
   addSignOut(scope, tools);
+  addCanary(scope, tools);
+  addStatus(scope, tools);
   addWhoami(scope, tools);
   addJwks(scope, tools);
   addAssets(scope, tools);

@@ -29,10 +29,11 @@ export function sendSignInResult(
     idp,
     signInFor: returnTo,
   };
-  return sendRefusal(tools, request, reply, refusalOf(result, source), context, setCookies);
+  return sendRefusal(tools, request, reply, refusalOfSignIn(result, source), context, setCookies);
 }
 
-function refusalOf({ status, code, mfa }: SignInRefused, source: Source): Refusal {
+/** A refused sign-in as the refusal that answers it. */
+export function refusalOfSignIn({ status, code, mfa }: SignInRefused, source: Source): Refusal {
   const body = {
     source: source.config.id,
     ...(mfa === undefined ? {} : { reason: mfa.reason, observed: mfa.observed }),

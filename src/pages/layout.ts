@@ -19,6 +19,8 @@ export interface PageParts {
   readonly main: Insertable;
   /** A path on our own origin to go on to at once (a page that only hands over). */
   readonly continueTo?: string;
+  /** A page with charts and tables: as wide as the screen allows, within reason. */
+  readonly wide?: boolean;
 }
 
 /** One line of what to send to support. */
@@ -50,7 +52,7 @@ export function renderPage(branding: Branding, parts: PageParts): string {
         <link rel="icon" href="${branding.iconUrl}" />
         <link rel="stylesheet" href="${branding.stylesheetUrl}" />
       </head>
-      <body>
+      <body${parts.wide === true && html` class="wide"`}>
         <header>
           ${branding.logoUrl === undefined ? mark : html`<img src="${branding.logoUrl}" alt="" height="32" />`}<span
             >${name}</span

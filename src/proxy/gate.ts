@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Standing } from '../assurance/types.ts';
 import type { Generation } from '../generation.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { isFault } from '../kernel/error.ts';
@@ -55,18 +56,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
     if (standing === undefined) return undefined;
     const known = sessionFacts.get(session);
     if (known?.standing === standing) return known;
-    const { record } = session;
-    const { identity } = record;
-    const authTime = record.claims['auth_time'];
-    const made: SessionFacts = {
-      sourceId: record.source,
-      groups: identity.groups,
-      verifiedEmail: identity.emailVerified ? identity.email : undefined,
-      authTime: Number.isInteger(authTime) ? (authTime as number) : undefined,
-      authenticatedAt: record.authenticatedAt,
-      forced: record.forced,
-      standing,
-    };
+    const made = sessionFactsOf(session, standing);
     sessionFacts.set(session, made);
     return made;
   }
@@ -153,6 +143,21 @@ function goesWithoutStore(rule: RouteRule): boolean {
   return rule.access === 'public' || (rule.access === 'deny' && !rule.signInInstead);
 }
 
+/** What the gate needs to know of a session that stands so. */
+export function sessionFactsOf({ record }: OpenedSession, standing: Standing): SessionFacts {
+  const { identity } = record;
+  const authTime = record.claims['auth_time'];
+  return {
+    sourceId: record.source,
+    groups: identity.groups,
+    verifiedEmail: identity.emailVerified ? identity.email : undefined,
+    authTime: Number.isInteger(authTime) ? (authTime as number) : undefined,
+    authenticatedAt: record.authenticatedAt,
+    forced: record.forced,
+    standing,
+  };
+}
+
 /** A refusal before any rule was asked. */
 export function refused(refusal: Refusal): GateResult {
   return { refusal, rule: undefined, session: undefined, withSession: false, withCredential: false };
@@ -186,7 +191,7 @@ function fold(code: number): number {
 }
 
 /** "Who is told what" (SPEC section 5), as data. */
-function refusalOf(
+export function refusalOf(
   decision: Exclude<GateDecision, { kind: 'pass' }>,
   raw: IncomingMessage,
   facts: RequestFacts,

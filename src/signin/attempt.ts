@@ -4,9 +4,10 @@ import { nowSeconds, type Clock } from '../kernel/clock.ts';
 import { randomToken, type Randomness } from '../kernel/randomness.ts';
 import { attemptCookie } from '../session/cookie.ts';
 import type { Sealing } from '../session/sealing.ts';
+import type { CanaryOrigin } from './canary.ts';
 
 /** What a trip to the IdP is for. */
-export type Purpose = 'signin' | 'step_up';
+export type Purpose = 'signin' | 'step_up' | 'canary';
 
 /** A sign-in under way, as the browser carries it, sealed. */
 export interface Attempt {
@@ -29,6 +30,16 @@ export interface Attempt {
   readonly fresh: boolean;
   /** It was started over already because the policy had changed: not a second time. */
   readonly restarted: boolean;
+  /** Of a canary alone: who set it going, and with which one-time link. */
+  readonly canary?: CanaryStart | undefined;
+}
+
+/** How a canary sign-in was set going. */
+export interface CanaryStart {
+  readonly origin: CanaryOrigin;
+  /** The subject of the operator's session. */
+  readonly startedBy?: string | undefined;
+  readonly ticket?: string | undefined;
 }
 
 /** How long an attempt may take, in seconds. */
@@ -42,7 +53,10 @@ export type AttemptSealing = Pick<Sealing, 'sealShared' | 'openShared'>;
 
 /** A new attempt with fresh state, nonce and verifier of 256 bits each. */
 export function createAttempt(
-  choice: Pick<Attempt, 'source' | 'purpose' | 'fingerprint' | 'returnTo' | 'origin' | 'fresh' | 'restarted'>,
+  choice: Pick<
+    Attempt,
+    'source' | 'purpose' | 'fingerprint' | 'returnTo' | 'origin' | 'fresh' | 'restarted' | 'canary'
+  >,
   { clock, randomness }: { readonly clock: Clock; readonly randomness: Randomness },
 ): Attempt {
   return {

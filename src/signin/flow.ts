@@ -15,7 +15,9 @@ import { beginAttemptCookies, cookieSite } from './attempt-cookies.ts';
 import { findAttempt, type StateFault } from './callback-state.ts';
 import { judgeIdpRefusal } from './idp-refusal.ts';
 import { createRecorder } from './sign-in-audit.ts';
-import type { BeginOptions, SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
+import { auditCanary, reportCanary, type CanaryAnswer } from './canary.ts';
+import { createCanaryTickets } from './canary-ticket.ts';
+import type { BeginOptions, CanaryDone, SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
 
 /** A sign-in's two steps. Refusals are data; only a store that cannot answer throws. */
 export interface SignInFlow {
@@ -27,7 +29,7 @@ export interface SignInFlow {
    * @param query the callback's query string as it came, without `?`
    * @throws store_unavailable
    */
-  complete(request: SignInRequest, query: string): Promise<SentOn | SignInRefused>;
+  complete(request: SignInRequest, query: string): Promise<SentOn | SignInRefused | CanaryDone>;
 }
 
 /** The redirect URI of a source on an origin; one for each source (mix-up defence, RFC 9700 section 4.4). */
@@ -38,6 +40,7 @@ export function redirectUri(origin: string, pathPrefix: string, sourceId: string
 /** The sign-in flow over its ports. */
 export function createSignInFlow(deps: SignInDeps): SignInFlow {
   const admission = createAdmission(deps);
+  const tickets = createCanaryTickets(deps);
 
   async function start(
     request: SignInRequest,
@@ -45,16 +48,18 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
     restarted: boolean,
   ): Promise<SentOn | SignInRefused> {
     const { facts, generation, source, cookieHeader } = request;
-    const fresh = options.fresh || options.stepUp;
+    const { canary } = options;
+    const fresh = options.fresh || options.stepUp || canary !== undefined;
     const attempt = createAttempt(
       {
         source: source.config.id,
-        purpose: options.stepUp ? 'step_up' : 'signin',
+        purpose: canary !== undefined ? 'canary' : options.stepUp ? 'step_up' : 'signin',
         fingerprint: policyFingerprint(source),
         returnTo: options.returnTo,
         origin: facts.origin,
         fresh,
         restarted,
+        canary,
       },
       deps,
     );
@@ -72,7 +77,7 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
         loginHint: options.loginHint,
       });
     } catch (error) {
-      return refuseFault(request, error, options.returnTo, []);
+      return refuseFault(request, error, options.returnTo, [], canary !== undefined);
     }
     const setCookies = beginAttemptCookies(
       deps.sealing,
@@ -83,7 +88,10 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
     return { kind: 'sent_to_idp', location: url.href, setCookies };
   }
 
-  async function complete(request: SignInRequest, query: string): Promise<SentOn | SignInRefused> {
+  async function complete(
+    request: SignInRequest,
+    query: string,
+  ): Promise<SentOn | SignInRefused | CanaryDone> {
     const { facts, generation, source, cookieHeader } = request;
     const site = cookieSite(generation, facts.origin);
     const parameters = new URLSearchParams(query);
@@ -125,15 +133,40 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
         nonce: attempt.nonce,
         codeVerifier: attempt.verifier,
       });
+      if (attempt.purpose === 'canary') return await endCanary(request, attempt, answer, spent);
       if ('refused' in answer) {
         return judgeIdpRefusal(deps, request, answer.refused, attempt, spent);
       }
       signIn = answer.signIn;
     } catch (error) {
-      return refuseFault(request, error, attempt.returnTo, spent);
+      if (attempt.purpose === 'canary')
+        return await endCanary(request, attempt, faultIn(error), spent, error);
+      return refuseFault(request, error, attempt.returnTo, spent, false);
     }
     const result = await admission.admit(request, attempt, signIn, readCookie(cookieHeader, site.name));
     return { ...result, setCookies: [...spent, ...result.setCookies] };
+  }
+
+  /** Shows what came instead of deciding what follows: no session is started, none is looked at, and none is ended. */
+  async function endCanary(
+    request: SignInRequest,
+    attempt: Attempt,
+    answer: CanaryAnswer,
+    setCookies: readonly string[],
+    fault?: unknown,
+  ): Promise<CanaryDone> {
+    if (fault !== undefined) deps.logFault(fault, request.facts);
+    const report = reportCanary(deps, request, answer);
+    const { origin = 'anyone', startedBy, ticket } = attempt.canary ?? {};
+    auditCanary(deps, request, origin, startedBy, answer, report);
+    // An IdP that is down says nothing about MFA: the link may be tried again.
+    const delivered =
+      ticket === undefined || report.result === 'idp_unavailable'
+        ? 'no'
+        : (await tickets.settle(ticket, report))
+          ? 'delivered'
+          : 'link_used';
+    return { kind: 'canary', report, delivered, setCookies };
   }
 
   function refuseState(
@@ -152,16 +185,25 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
     error: unknown,
     returnTo: string,
     setCookies: readonly string[],
+    canary: boolean,
   ): SignInRefused {
-    if (!(error instanceof SallyportError)) throw error;
-    const { code, detail } = error;
-    if (code !== 'idp_unavailable' && code !== 'token_invalid') throw error;
+    const { fault: code, detail } = faultIn(error);
     deps.logFault(error, request.facts);
-    createRecorder(deps, request).failed(code, detail === undefined ? {} : { detail }, undefined);
+    // A canary is no sign-in that failed.
+    if (!canary)
+      createRecorder(deps, request).failed(code, detail === undefined ? {} : { detail }, undefined);
     return refused({ status: code === 'token_invalid' ? 403 : 503, code, detail, returnTo, setCookies });
   }
 
   return { begin: (request, options) => start(request, options, false), complete };
+}
+
+/** What an IdP did wrong, as data; every other fault goes on up. */
+function faultIn(error: unknown): Extract<CanaryAnswer, { fault: unknown }> {
+  if (!(error instanceof SallyportError)) throw error;
+  const { code, detail } = error;
+  if (code !== 'idp_unavailable' && code !== 'token_invalid') throw error;
+  return { fault: code, detail };
 }
 
 /** A refusal without MFA or IdP particulars. */
@@ -178,5 +220,6 @@ function restartOptions(attempt: Attempt): BeginOptions {
     selectAccount: false,
     stepUp: attempt.purpose === 'step_up',
     loginHint: undefined,
+    canary: attempt.canary,
   };
 }

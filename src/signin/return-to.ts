@@ -57,5 +57,7 @@ function isOwnEndpoint(decodedPath: string, pathPrefix: string): boolean {
   const segments = decodedPath.split('/').filter((segment) => segment !== '' && segment !== '.');
   const prefix = pathPrefix.split('/').filter((segment) => segment !== '');
   if (prefix.some((segment, index) => segments[index]?.toLowerCase() !== segment.toLowerCase())) return false;
-  return !(segments.length === prefix.length + 1 && ownPages.has(segments[prefix.length] ?? ''));
+  const [page = '', ...rest] = segments.slice(prefix.length);
+  // An operator who has to sign in first goes on to the canary: it starts no session, so it does not lead back here.
+  return !(rest.length === 0 ? ownPages.has(page) : rest.length === 1 && page === 'canary');
 }

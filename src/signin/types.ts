@@ -8,6 +8,8 @@ import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { IdpRefusal } from '../provider/types.ts';
 import type { Sealing } from '../session/sealing.ts';
 import type { Sessions, Store } from '../session/types.ts';
+import type { CanaryStart } from './attempt.ts';
+import type { CanaryReport } from './canary.ts';
 
 /** What the sign-in is made of; ports only. */
 export interface SignInDeps {
@@ -42,6 +44,17 @@ export interface BeginOptions {
   /** A route found too little assurance: fresh, and marked, so that it is not asked for again. */
   readonly stepUp: boolean;
   readonly loginHint: string | undefined;
+  /** A canary: fresh, and no session comes of it. */
+  readonly canary?: CanaryStart | undefined;
+}
+
+/** A canary sign-in has come back. */
+export interface CanaryDone {
+  readonly kind: 'canary';
+  readonly report: CanaryReport;
+  /** Whether somebody waits for it at a terminal, and got it. */
+  readonly delivered: 'no' | 'delivered' | 'link_used';
+  readonly setCookies: readonly string[];
 }
 
 /** The browser is sent on: to the IdP, or back to where it wanted to go. `setCookies` are whole `Set-Cookie` values. */

@@ -1,0 +1,232 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { findModeInForce } from '../assurance/outcome.ts';
+import { describeRequirement } from '../assurance/requirement.ts';
+import type { Source } from '../generation.ts';
+import { isFault } from '../kernel/error.ts';
+import { statusPage, type StatusSource, type StatusView } from '../pages/status-page.ts';
+import { texts } from '../pages/texts.ts';
+import type { VerdictBucket, VerdictSeries } from '../pages/verdict-chart.ts';
+import { firstHour, ledgerDays, type HourlyCount, type SourceLedger } from '../signin/ledger.ts';
+import { appearanceOf } from './branding.ts';
+import { canaryPath } from './canary.ts';
+import { addEndpoint, queryOf, send, sendRefusal, type EndpointTools } from './endpoint.ts';
+import { requireOperator } from './operators.ts';
+import { nameOf } from './refusal-page.ts';
+import { jsonHeaders, pageHeaders } from './security-headers.ts';
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+/** `GET status`: for operators, as a page, or as JSON by `?format=json` or `Accept`. */
+export function addStatus(scope: FastifyInstance, tools: EndpointTools): void {
+  /** By source; undefined while the store cannot be read: then the page says so, and shows what it knows. */
+  async function readLedgers(
+    sources: readonly Source[],
+  ): Promise<ReadonlyMap<string, SourceLedger> | undefined> {
+    try {
+      const read = async ({ config }: Source) => [config.id, await tools.ledger.read(config.id)] as const;
+      return new Map(await Promise.all(sources.map(read)));
+    } catch (error) {
+      if (!isFault(error, 'store_unavailable')) throw error;
+      return undefined;
+    }
+  }
+
+  addEndpoint(scope, tools, {
+    path: '/status',
+    get: async (request, reply) => {
+      const operator = await requireOperator(tools, request);
+      if (!operator.ok) return sendRefusal(tools, request, reply, operator.refusal);
+      const nowMs = tools.clock.nowMs();
+      const sources = [...request.generation.sources.values()];
+      const ledgers = await readLedgers(sources);
+      if (wantsJson(request)) {
+        const body = JSON.stringify(describeStatus(sources, ledgers, nowMs));
+        return send(reply, { status: 200, headers: jsonHeaders, body });
+      }
+      const range = new URLSearchParams(queryOf(request)).get('range') === 'hours' ? 'hours' : 'days';
+      const view = viewOf(request, sources, ledgers, range, nowMs);
+      const body = statusPage(appearanceOf(request.generation).branding, view);
+      return send(reply, { status: 200, headers: pageHeaders(), body });
+    },
+  });
+}
+
+function wantsJson(request: FastifyRequest): boolean {
+  const format = new URLSearchParams(queryOf(request)).get('format');
+  if (format !== null) return format === 'json';
+  const { accept = '' } = request.headers;
+  return accept.includes('application/json') && !accept.includes('text/html');
+}
+
+/** The JSON of the status page; counts by the hour, refusals newest first. */
+function describeStatus(
+  sources: readonly Source[],
+  ledgers: ReadonlyMap<string, SourceLedger> | undefined,
+  nowMs: number,
+): Readonly<Record<string, unknown>> {
+  return {
+    generated_at: isoTime(nowMs),
+    store_available: ledgers !== undefined,
+    sources: sources.map((source) => {
+      const { config, policy, provider } = source;
+      const { available, sinceMs, cause } = provider.status();
+      const ledger = ledgers?.get(config.id);
+      return {
+        id: config.id,
+        name: nameOf(source),
+        issuer: config.issuer,
+        tenant: config.tenant,
+        policy: {
+          preset: policy.preset,
+          mode: policy.mode,
+          mode_now: modeNow(source, nowMs),
+          report_only_until:
+            policy.reportOnlyUntilMs === undefined ? undefined : isoTime(policy.reportOnlyUntilMs),
+          enforce_for: policy.enforceFor,
+          required: describeRequirement(policy),
+        },
+        idp: { up: available, since: isoTime(sinceMs), cause },
+        verdicts: ledger?.counts.map(({ hourMs: hour, ...rest }) => ({ hour: isoTime(hour), ...rest })),
+        refusals: ledger?.refusals.map(({ atMs, requestId, ...rest }) => ({
+          at: isoTime(atMs),
+          ...rest,
+          request_id: requestId,
+        })),
+      };
+    }),
+  };
+}
+
+function viewOf(
+  request: FastifyRequest,
+  sources: readonly Source[],
+  ledgers: ReadonlyMap<string, SourceLedger> | undefined,
+  range: StatusView['range'],
+  nowMs: number,
+): StatusView {
+  const { generation } = request;
+  const { config } = generation;
+  const path = `${config.server.path_prefix}/status`;
+  const memory = config.session.redis === undefined ? texts.status.memory : undefined;
+  return {
+    generatedAt: readable(nowMs),
+    notice: ledgers === undefined ? texts.status.storeDown : memory,
+    range,
+    rangeHrefs: { days: path, hours: `${path}?range=hours` },
+    sources: sources.map((source): StatusSource => {
+      const { available, sinceMs, cause } = source.provider.status();
+      const ledger = ledgers?.get(source.config.id);
+      return {
+        id: source.config.id,
+        name: nameOf(source),
+        issuer: source.config.issuer,
+        policy: describePolicy(source, nowMs),
+        required: describeRequirement(source.policy),
+        up: available,
+        since: readable(sinceMs),
+        cause: available ? undefined : cause,
+        canaryHref: config.canary === 'off' ? undefined : canaryPath(generation, source.config.id),
+        ledger:
+          ledger === undefined
+            ? undefined
+            : {
+                buckets: bucketsOf(ledger.counts, range, nowMs),
+                reasons: reasonsOf(ledger.counts),
+                refusals: ledger.refusals.map(({ atMs, user, ...refusal }) => ({
+                  ...refusal,
+                  time: readable(atMs),
+                  user: user.email ?? user.name ?? user.id,
+                })),
+              },
+      };
+    }),
+  };
+}
+
+/** The mode that holds now for whom nothing else names. */
+function modeNow({ policy }: Source, nowMs: number): string {
+  return findModeInForce(
+    { ...policy, enforceFor: undefined },
+    { verifiedEmail: undefined, groups: [] },
+    nowMs,
+  ).mode;
+}
+
+function describePolicy(source: Source, nowMs: number): string {
+  const { preset, mode, reportOnlyUntilMs, enforceFor } = source.policy;
+  const parts = [`preset ${preset}`, `mode ${mode}`];
+  if (reportOnlyUntilMs !== undefined) {
+    const ended = modeNow(source, nowMs) === 'enforce';
+    parts.push(`${ended ? 'enforced since' : 'until'} ${readable(reportOnlyUntilMs)}`);
+  }
+  if (enforceFor !== undefined) {
+    const { groups, emails } = enforceFor;
+    const named = [
+      ...(groups.length > 0 ? [`groups ${groups.join(', ')}`] : []),
+      ...(emails.length > 0 ? [`emails ${emails.join(', ')}`] : []),
+    ];
+    parts.push(`enforced for ${named.join(' and ')}`);
+  }
+  return parts.join(', ');
+}
+
+/** By the day, or by the hour for the last 48 of them. */
+function bucketsOf(
+  counts: readonly HourlyCount[],
+  range: StatusView['range'],
+  nowMs: number,
+): readonly VerdictBucket[] {
+  const widthMs = range === 'days' ? dayMs : hourMs;
+  const number = range === 'days' ? ledgerDays : 48;
+  // Stretches end with the hour that runs, so that each of them is whole.
+  const startMs = firstHour(nowMs) + ledgerDays * dayMs - number * widthMs;
+  const buckets = Array.from({ length: number }, (_, index) => ({
+    label: readable(startMs + index * widthMs),
+    counts: { strict: 0, weak: 0, unverified: 0, would_reject: 0, rejected: 0, failed: 0 },
+  }));
+  for (const each of counts) {
+    const bucket = buckets[Math.floor((each.hourMs - startMs) / widthMs)];
+    if (bucket !== undefined) bucket.counts[seriesOf(each)] += each.count;
+  }
+  return buckets;
+}
+
+function seriesOf({ outcome, strength }: HourlyCount): VerdictSeries {
+  switch (outcome) {
+    case 'verified':
+      return strength === 'weak' ? 'weak' : 'strict';
+    case 'would_reject':
+      return 'would_reject';
+    case 'rejected':
+      return 'rejected';
+    case 'none':
+    case 'attested':
+      return 'unverified';
+    case 'failed':
+    default:
+      return 'failed';
+  }
+}
+
+function reasonsOf(counts: readonly HourlyCount[]): StatusSourceReasons {
+  const sums = new Map<string, StatusSourceReasons[number]>();
+  for (const { reason, outcome, count } of counts) {
+    if (outcome !== 'rejected' && outcome !== 'would_reject') continue;
+    const key = `${outcome} ${reason}`;
+    sums.set(key, { reason, outcome, count: count + (sums.get(key)?.count ?? 0) });
+  }
+  return [...sums.values()].sort((a, b) => b.count - a.count);
+}
+
+type StatusSourceReasons = NonNullable<StatusSource['ledger']>['reasons'];
+
+/** RFC 3339. */
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** `2026-11-22 10:30`, in UTC, for a reader. */
+function readable(ms: number): string {
+  return isoTime(ms).slice(0, 16).replace('T', ' ');
+}
