@@ -1,5 +1,6 @@
 import type { Finding, KeyPath } from './faults.ts';
 import { Judge } from './judge.ts';
+import { checkOperators } from './operator-checks.ts';
 import { checkRoutes } from './route-checks.ts';
 import type { Config } from './schema.ts';
 import { checkServer } from './server-checks.ts';
@@ -18,5 +19,6 @@ export function crossCheck(
   checkSession(judge, config);
   checkSources(judge, config);
   checkRoutes(judge, config);
+  checkOperators(judge, config);
   return judge;
 }

@@ -37,8 +37,6 @@ const unbuilt: readonly {
     key: 'bearer.typ',
     find: ({ bearer }) => when(bearer.typ.length !== 1 || bearer.typ[0] !== 'at+jwt', ['bearer', 'typ']),
   },
-  { key: 'operators', find: ({ operators }) => when(operators.length > 0, ['operators']) },
-  { key: 'canary', find: ({ canary }) => when(canary !== 'operators', ['canary']) },
   { key: 'change.actor', find: ({ change }) => when(change.actor !== undefined, ['change', 'actor']) },
   { key: 'change.ref', find: ({ change }) => when(change.ref !== undefined, ['change', 'ref']) },
 ];
