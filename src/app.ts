@@ -1,28 +1,32 @@
 import type { Writable } from 'node:stream';
 import { createAuditWriter } from './audit/writer.ts';
-import type { Config } from './config/schema.ts';
+import type { LoadedConfig } from './config/load.ts';
+import type { Config, SessionConfig } from './config/schema.ts';
 import { registerEndpoints } from './endpoints/register.ts';
 import { createRenderer } from './endpoints/render.ts';
 import { endSession } from './endpoints/sign-out.ts';
-import { buildGeneration, routeRules } from './generation-builder.ts';
+import { routeRules } from './generation-builder.ts';
 import type { Generation } from './generation.ts';
-import { createAssertionSigner } from './identity/assertion.ts';
-import { createBindings } from './identity/binding.ts';
-import { keepBindings } from './identity/binding-upkeep.ts';
-import { createIdentityHeaders } from './identity/headers.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
+import { SallyportError } from './kernel/error.ts';
 import { systemRandomness, type Randomness } from './kernel/randomness.ts';
+import { SharedParts } from './kernel/shared-parts.ts';
 import { createHealth, type Dependency } from './operations/health.ts';
 import { openLineWriter, streamLineWriter, type LineWriter } from './operations/line-writer.ts';
 import { startOperationsListener } from './operations/listener.ts';
-import { createLog } from './operations/log.ts';
+import { createLog, type Log } from './operations/log.ts';
 import { createMetrics } from './operations/metrics.ts';
 import { productVersion } from './operations/version.ts';
 import { boundCookieNames } from './policy/forge-routes.ts';
-import { createProvider } from './provider/oidc-provider.ts';
+import { closeAudit, makeParts, type Parts, type World } from './parts.ts';
+import type { Provider } from './provider/types.ts';
 import { createPublicServer, listenOptions } from './proxy/server.ts';
 import { createBoundCookies } from './session/bound-cookies.ts';
-import { createSealing } from './session/sealing.ts';
+import { createForeignSessions } from './reload/foreign-sessions.ts';
+import { createMfaTrail } from './reload/mfa-trail.ts';
+import { authorOf, type ReloadCause, type ReloadOutcome } from './reload/outcome.ts';
+import { createReloads } from './reloads.ts';
+import type { Sealing } from './session/sealing.ts';
 import { createSessions } from './session/sessions.ts';
 import { createStore } from './session/store.ts';
 import type { Store } from './session/types.ts';
@@ -40,6 +44,8 @@ export interface AppOptions {
   readonly randomness?: Randomness;
   /** What loading the configuration had to say. */
   readonly warnings?: readonly string[];
+  /** Who owns the configuration's file: the actor of its changes, where nobody says who it was. */
+  readonly fileOwner?: string | undefined;
 }
 
 /** A running Sallyport. */
@@ -50,6 +56,13 @@ export interface App {
   readonly listen: string;
   /** Where `/livez`, `/readyz` and `/metrics` are, as bound. */
   readonly operations: string;
+  /**
+   * Puts another configuration in force, without dropping a request or a session; one that can't be is refused, and changes
+   * nothing. Several are applied one after the other.
+   */
+  reload(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome>;
+  /** Opens `audit.file` anew: what writes the old one is renamed away by log rotation. */
+  reopenFiles(): Promise<void>;
   /** `/readyz` fails first, then nothing new is accepted, then what runs is finished within `server.shutdown_grace`. */
   close(): Promise<void>;
 }
@@ -69,78 +82,105 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   };
   try {
     const out = own(options.log === undefined ? openLineWriter({ fd: 1 }) : streamLineWriter(options.log));
-    const log = createLog(config.log, out, clock);
+    const firstLog = createLog(config.log, out, clock);
+    // What is in force: one assignment swaps it whole. Whoever outlives a reload asks here each time.
+    let parts: Parts | undefined;
+    const inForce = (): Parts => {
+      if (parts === undefined) throw new SallyportError('internal', 'nothing is in force yet');
+      return parts;
+    };
+    const log = (): Log => parts?.log ?? firstLog;
     const metrics = createMetrics({
       version: productVersion(),
       node: process.version,
       sources: config.sources.map(({ id }) => id),
-      routes: [...routeRules(config), { name: 'default', access: 'session' }],
+      routes: metricRoutes(config),
       redis: config.session.redis !== undefined,
+      configuredAtMs: clock.nowMs(),
     });
     const { meter } = metrics;
-    const logWarning = log.warning;
-    const logFault = log.fault;
-    const audit = createAuditWriter(own(auditDestination(config, options, out)), {
-      clock,
-      meter,
-      log: logWarning,
-    });
+    const logWarning: Log['warning'] = (message, fields) => log().warning(message, fields);
+    const logFault: Log['fault'] = (error, facts) => log().fault(error, facts);
+    const logOwnFault = (error: unknown): void => logFault(error, undefined);
+    const audit = createAuditWriter(
+      { write: (line, onLost) => inForce().auditOut.write(line, onLost) },
+      { clock, meter, log: logWarning },
+    );
     for (const warning of options.warnings ?? []) logWarning(warning, {});
 
-    const sealing = createSealing(
-      (config.session.secrets ?? []).map((secret) => Buffer.from(secret.reveal(), 'utf8')),
-      randomness,
-    );
+    const sealing = currentSealing(() => inForce().sealing);
     const store = createStore(config.session, { clock, meter, logWarning });
     closers.push(() => store.close());
-    const sessions = createSessions({
-      store,
-      sealing,
+    const limits = (): SessionConfig => inForce().config.session;
+    const foreign = createForeignSessions({
+      sessions: createSessions({
+        store,
+        sealing,
+        clock,
+        randomness,
+        meter,
+        get idleTimeoutMs() {
+          return limits().idle_timeout;
+        },
+        get absoluteTimeoutMs() {
+          return limits().absolute_timeout;
+        },
+        get cacheMs() {
+          return limits().cache;
+        },
+        get outageGraceMs() {
+          return limits().outage_grace;
+        },
+        maxCached: maxCachedSessions,
+      }),
+      audit,
+      meter,
+      logFault: logOwnFault,
+    });
+    const { sessions } = foreign;
+
+    const providers = new SharedParts<Provider>((provider) => void provider.close().catch(logOwnFault));
+    closers.push(() => Promise.all(providers.drain().map((provider) => provider.close())));
+    const givenAudit = options.audit === undefined ? undefined : own(streamLineWriter(options.audit));
+    const world: World = {
       clock,
       randomness,
       meter,
-      idleTimeoutMs: config.session.idle_timeout,
-      absoluteTimeoutMs: config.session.absolute_timeout,
-      cacheMs: config.session.cache,
-      outageGraceMs: config.session.outage_grace,
-      maxCached: maxCachedSessions,
+      store,
+      out,
+      audit: givenAudit,
+      providers,
+      logWarning,
+      logFault: logOwnFault,
+      onForeignSession: (session) => foreign.seen(session),
+    };
+    parts = await makeParts(config, world, { log: firstLog });
+    closers.push(async () => {
+      await inForce().upkeep?.stop();
+      await closeAudit(inForce().auditOut, world);
     });
-
-    const signer = await createAssertionSigner({
-      keyFile: config.session.assertion_key_file,
+    foreign.inForce(config.sources, parts.sinceMs);
+    const generations = { current: () => inForce().generation };
+    const trail = createMfaTrail({
       store,
       sealing,
-      audience: config.session.assertion_audience ?? config.upstream.url,
+      audit,
+      clock,
       randomness,
+      logWarning,
+      logFault: logOwnFault,
+      lasting: config.session.redis !== undefined,
     });
-    if (config.upstream.username.bind) {
-      const upkeep = await keepBindings(createBindings({ store, sealing, clock }), {
-        logWarning,
-        logFault: (error) => logFault(error, undefined),
-      });
-      closers.push(() => upkeep.stop());
-    }
-    const generation = buildGeneration(config, {
-      providerOf: (source, policy) => {
-        const provider = createProvider(source, policy, { clock, randomness, meter, logWarning });
-        closers.push(() => provider.close());
-        return provider;
-      },
-      identityHeaders: createIdentityHeaders(config.upstream, signer, {
-        onGroupOmitted: (group, record) =>
-          logWarning('a group was left out of a header list: it holds a comma', {
-            group,
-            session: record.id,
-          }),
-      }),
+    closers.push(() => {
+      trail.stop();
+      return Promise.resolve();
     });
-    const generations = { current: () => generation };
-    const health = createHealth(() => dependencies(config, generation, store));
+    const health = createHealth(() => dependencies(inForce().generation, store));
 
     const server = await createPublicServer(config, {
       generations,
       sessions,
-      boundCookies: createBoundCookies(boundCookieNames(config.upstream), sealing),
+      boundCookiesOf: ({ config: { upstream } }) => createBoundCookies(boundCookieNames(upstream), sealing),
       endSession: (request, record, cookieValue) =>
         endSession({ sessions, audit, meter, randomness }, request, record, cookieValue),
       render: createRenderer({ clock }),
@@ -154,9 +194,11 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
           clock,
           randomness,
           logFault,
-          jwks: () => signer.jwks(),
+          jwks: () => reloads.jwks(),
         }),
-      accessLog: log.access,
+      get accessLog() {
+        return log().access;
+      },
       logFault,
       logWarning,
       meter,
@@ -172,17 +214,35 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     closers.push(() => operations.close());
     closers.push(() => server.close());
 
-    for (const { provider } of generation.sources.values()) void provider.start();
+    const reloads = createReloads({
+      world,
+      server,
+      inForce,
+      swap(next) {
+        parts = next;
+      },
+      adopt(next) {
+        metrics.adopt({ sources: next.sources.map(({ id }) => id), routes: metricRoutes(next) });
+        foreign.inForce(next.sources, inForce().sinceMs);
+      },
+      trail,
+    });
+    closers.push(() => reloads.close());
+
+    for (const { provider } of parts.generation.sources.values()) void provider.start();
+    trail.applied(config.sources, undefined, authorOf(config, { fileOwner: options.fileOwner }));
     const listen = await server.listen(listenOptions(config.server.listen));
-    log.logger.info({ listen, operations: operations.address }, 'ready');
+    log().logger.info({ listen, operations: operations.address }, 'ready');
 
     return {
-      origin: generation.publicOrigins[0] ?? '',
+      origin: config.server.public_url[0] ?? '',
       listen,
       operations: operations.address,
+      reload: (loaded, by) => reloads.reload(loaded, by),
+      reopenFiles: () => reloads.reopenFiles(),
       async close() {
         health.beginShutdown();
-        log.logger.info('shutting down');
+        log().logger.info('shutting down');
         await close();
       },
     };
@@ -197,14 +257,27 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   }
 }
 
-function auditDestination(config: Config, options: AppOptions, out: LineWriter): LineWriter {
-  if (options.audit !== undefined) return streamLineWriter(options.audit);
-  return config.audit.file === undefined ? out : openLineWriter({ file: config.audit.file });
+/** The route rules by which requests are counted. */
+function metricRoutes(config: Config): readonly { readonly name: string; readonly access: string }[] {
+  return [...routeRules(config), { name: 'default', access: 'session' }];
+}
+
+/** A sealing that is always today's: whoever holds it need not know of reloads. */
+function currentSealing(current: () => Sealing): Sealing {
+  return {
+    sessionKey: (cookieValue) => current().sessionKey(cookieValue),
+    sealSession: (cookieValue, plaintext) => current().sealSession(cookieValue, plaintext),
+    openSession: (cookieValue, sealed) => current().openSession(cookieValue, sealed),
+    sealShared: (purpose, plaintext, aad) => current().sealShared(purpose, plaintext, aad),
+    openShared: (purpose, sealed, aad) => current().openShared(purpose, sealed, aad),
+    openSharedDetailed: (purpose, sealed, aad) => current().openSharedDetailed(purpose, sealed, aad),
+    indexKeys: (purpose, value) => current().indexKeys(purpose, value),
+  };
 }
 
 /** What the health report watches: Redis, where there is one, and each source's IdP. */
-function dependencies(config: Config, generation: Generation, store: Store): readonly Dependency[] {
-  const idps = [...generation.sources.values()].map(({ provider }): Dependency => ({
+function dependencies({ config, sources }: Generation, store: Store): readonly Dependency[] {
+  const idps = [...sources.values()].map(({ provider }): Dependency => ({
     name: `idp:${provider.sourceId}`,
     required: false,
     state: () => {

@@ -15,6 +15,8 @@ import type { OpenedSession } from './session/types.ts';
 export interface GenerationParts {
   readonly providerOf: (source: SourceConfig, policy: AssurancePolicy) => Provider;
   readonly identityHeaders: IdentityHeaders;
+  /** Told of sessions whose source is not configured, or is another one now. */
+  readonly onForeignSession?: (session: OpenedSession) => void;
 }
 
 /** Every route rule in force: the operator's, then the preset's. The matcher adds the last one, `{access: session}`. */
@@ -51,7 +53,8 @@ export function buildGeneration(config: Config, parts: GenerationParts): Generat
       const known = standings.get(session);
       if (known !== undefined && nowMs < known.validUntilMs) return known;
       const standing = judge(session, sources, nowMs);
-      if (standing !== undefined) standings.set(session, standing);
+      if (standing === undefined) parts.onForeignSession?.(session);
+      else standings.set(session, standing);
       return standing;
     },
     identityHeaders(session, origin, nowMs) {

@@ -1,0 +1,34 @@
+import type { Config } from '../config/schema.ts';
+import type { Author } from './mfa-trail.ts';
+
+/** What made a process read its configuration again. */
+export interface ReloadCause {
+  readonly trigger: 'signal' | 'file' | 'command';
+  /** `sallyport reload --actor`. */
+  readonly actor?: string | undefined;
+  /** Who owns the file. */
+  readonly fileOwner?: string | undefined;
+}
+
+/** What became of it. */
+export type ReloadOutcome =
+  | {
+      readonly result: 'applied';
+      /** Keys whose new values wait for a restart. */
+      readonly restartRequired: readonly string[];
+      readonly warnings: readonly string[];
+    }
+  | {
+      readonly result: 'refused';
+      /** Every fault, as `serve` would have reported it at its start. */
+      readonly report: string;
+    };
+
+/** Who changed the configuration: who says so with the command, else whom the file names, else who owns the file. */
+export function authorOf(config: Config, by: Pick<ReloadCause, 'actor' | 'fileOwner'>): Author {
+  const { actor, ref } = config.change;
+  if (by.actor !== undefined) return { actor: by.actor, actorFrom: 'command', ref };
+  if (actor !== undefined) return { actor, actorFrom: 'change', ref };
+  if (by.fileOwner !== undefined) return { actor: by.fileOwner, actorFrom: 'file_owner', ref };
+  return { actor: 'unknown', actorFrom: 'unknown', ref };
+}

@@ -1,0 +1,176 @@
+import type { FastifyInstance } from 'fastify';
+import type { LoadedConfig } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import { SallyportError } from './kernel/error.ts';
+import { closeAudit, makeParts, openAudit, type Parts, type World } from './parts.ts';
+import type { MfaTrail } from './reload/mfa-trail.ts';
+import { authorOf, type ReloadCause, type ReloadOutcome } from './reload/outcome.ts';
+import { keepRunning } from './reload/restart-keys.ts';
+
+/** What a reload works on. */
+export interface ReloadsDeps {
+  readonly world: World;
+  readonly server: Pick<FastifyInstance, 'lanes' | 'upgradedSockets' | 'followCertificate'>;
+  readonly inForce: () => Parts;
+  /** Puts the parts in force: the one assignment. */
+  readonly swap: (next: Parts) => void;
+  /** Tells the rest of the process. */
+  readonly adopt: (next: Config) => void;
+  readonly trail: MfaTrail;
+}
+
+/** The reloads of one process. */
+export interface Reloads {
+  reload(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome>;
+  reopenFiles(): Promise<void>;
+  /** The public keys of the assertion; for a while those of the key before as well. */
+  jwks(): { readonly keys: readonly object[] };
+  /** Waits for a reload under way. */
+  close(): Promise<void>;
+}
+
+/** A sign-in that began before a reload is through by then. Milliseconds. */
+const providerGraceMs = 60_000;
+/** Assertions of the key before live 60 s at most; whoever verifies them may ask for keys until then. Milliseconds. */
+const formerKeysMs = 120_000;
+
+/** Reloads over the parts in force, one after the other. */
+export function createReloads(deps: ReloadsDeps): Reloads {
+  const { world, server, inForce, trail } = deps;
+  const { meter, clock, providers } = world;
+  let queue: Promise<unknown> = Promise.resolve();
+  let formerKeys: { readonly keys: readonly object[]; readonly untilMs: number } | undefined;
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = queue.then(work);
+    queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async function apply(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome> {
+    if (!loaded.ok) return refuse(loaded.report, by);
+    const before = inForce();
+    const { config, restartRequired } = keepRunning(before.config, loaded.config);
+    let next: Parts;
+    let takeCertificate: (() => void) | undefined;
+    try {
+      takeCertificate =
+        config.server.tls === undefined ? undefined : await server.followCertificate?.(config.server.tls);
+      next = await makeParts(config, world, before);
+      try {
+        // The connections to the upstream: what can't be read or used is found here.
+        server.lanes.of(next.generation);
+      } catch (error) {
+        for (const key of next.providerKeys) providers.release(key);
+        if (next.auditOut !== before.auditOut) await closeAudit(next.auditOut, world);
+        if (next.upkeep !== before.upkeep) await next.upkeep?.stop();
+        throw error;
+      }
+    } catch (error) {
+      if (!(error instanceof SallyportError && error.code === 'config_invalid')) world.logFault(error);
+      return refuse(error instanceof Error ? `${error.message}\n` : 'unexpected fault\n', by);
+    }
+
+    rememberKeys(before, next);
+    deps.swap(next);
+    takeCertificate?.();
+    deps.adopt(config);
+    retire(before, next);
+    meter.configReload('applied', clock.nowMs());
+    const author = authorOf(config, by);
+    trail.applied(config.sources, before.config.sources, author);
+    if (before.digests.secrets !== next.digests.secrets) trail.reseal(author);
+    report(loaded.warnings, restartRequired, by, before.config, config);
+    return { result: 'applied', restartRequired, warnings: loaded.warnings };
+  }
+
+  function refuse(text: string, { trigger, actor }: ReloadCause): ReloadOutcome {
+    meter.configReload('refused', clock.nowMs());
+    inForce().log.logger.error(
+      { trigger, actor, report: text },
+      'the new configuration is refused: the one before stays in force',
+    );
+    return { result: 'refused', report: text };
+  }
+
+  function report(
+    warnings: readonly string[],
+    restartRequired: readonly string[],
+    { trigger, actor }: ReloadCause,
+    before: Config,
+    next: Config,
+  ): void {
+    const { logger } = inForce().log;
+    const ids = (config: Config): readonly string[] => config.sources.map(({ id }) => id);
+    logger.info(
+      {
+        trigger,
+        actor: actor ?? next.change.actor,
+        ref: next.change.ref,
+        sources_added: ids(next).filter((id) => !ids(before).includes(id)),
+        sources_removed: ids(before).filter((id) => !ids(next).includes(id)),
+      },
+      'a new configuration is in force',
+    );
+    for (const warning of warnings) logger.warn({}, warning);
+    if (restartRequired.length > 0) {
+      logger.warn(
+        { keys: restartRequired },
+        `not applied before a restart, the running values stay: ${restartRequired.join(', ')}`,
+      );
+    }
+  }
+
+  /** Requests that captured the generation before go on with it to their end. */
+  function retire(before: Parts, next: Parts): void {
+    for (const { config, policy, provider } of next.generation.sources.values()) {
+      if (before.generation.sources.get(config.id)?.provider === provider) provider.reconsider?.(policy);
+    }
+    const nowMs = clock.nowMs();
+    server.upgradedSockets.review((session) => {
+      return next.generation.standing(session, nowMs)?.outcome.admit === true;
+    });
+    const grace = new Promise<void>((resolve) => setTimeout(resolve, providerGraceMs).unref());
+    void Promise.race([server.lanes.retire(before.generation), grace]).then(() => {
+      for (const key of before.providerKeys) providers.release(key);
+    });
+    if (next.upkeep !== before.upkeep) void before.upkeep?.stop();
+    if (next.auditOut !== before.auditOut) void closeAudit(before.auditOut, world).catch(world.logFault);
+  }
+
+  function rememberKeys(before: Parts, next: Parts): void {
+    if (before.signer === next.signer) return;
+    try {
+      formerKeys = { keys: before.signer.jwks().keys, untilMs: clock.nowMs() + formerKeysMs };
+    } catch {
+      // It has never had one, so nothing was signed with it.
+    }
+  }
+
+  function reopen(): Promise<void> {
+    const before = inForce();
+    if (before.config.audit.file === undefined) return Promise.resolve();
+    try {
+      deps.swap({ ...before, auditOut: openAudit(before.config, world) });
+    } catch (error) {
+      // The trail goes on where it was: better in a rotated file than nowhere.
+      world.logFault(error);
+      return Promise.resolve();
+    }
+    return closeAudit(before.auditOut, world);
+  }
+
+  return {
+    reload: (loaded, by) => inTurn(() => apply(loaded, by)),
+    reopenFiles: () => inTurn(reopen),
+    jwks() {
+      const { keys } = inForce().signer.jwks();
+      if (formerKeys === undefined || clock.nowMs() >= formerKeys.untilMs) return { keys };
+      const ids = new Set(keys.map(({ kid }) => kid));
+      return { keys: [...keys, ...formerKeys.keys.filter((key) => !ids.has((key as { kid?: string }).kid))] };
+    },
+    close: async () => {
+      await queue;
+    },
+  };
+}
