@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Generation } from '../generation.ts';
+import { isFault } from '../kernel/error.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { readCookie, sessionCookie } from '../session/cookie.ts';
@@ -202,9 +203,14 @@ export class Visit implements ExchangeClient {
     const cookieValue = readCookie(this.raw.headers.cookie, site);
     if (session === undefined || cookieValue === undefined || endSession === undefined) return false;
     new SignOutExchange(context, this, headers, async () => {
-      const signedOut = await endSession({ facts, generation }, session.record, cookieValue);
-      upgraded.closeSession(session.record.id);
-      return signedOut;
+      try {
+        const signedOut = await endSession({ facts, generation }, session.record, cookieValue);
+        upgraded.closeSession(session.record.id);
+        return signedOut;
+      } catch (error) {
+        if (!isFault(error, 'store_unavailable')) deps.logFault(error, facts);
+        throw error;
+      }
     }).start();
     return true;
   }

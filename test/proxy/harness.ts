@@ -17,7 +17,7 @@ import type { Meter } from '../../src/kernel/meter.ts';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
 import type { Provider } from '../../src/provider/types.ts';
 import { createPublicServer } from '../../src/proxy/server.ts';
-import type { AccessEntry, RenderRefusal } from '../../src/proxy/types.ts';
+import type { AccessEntry, EndSession, RenderRefusal } from '../../src/proxy/types.ts';
 import { createMemoryStore } from '../../src/session/memory-store.ts';
 import { createSealing } from '../../src/session/sealing.ts';
 import { createSessions } from '../../src/session/sessions.ts';
@@ -57,6 +57,7 @@ export interface HarnessOptions {
   readonly routes?: ConfigInput['routes'];
   readonly store?: Store;
   readonly meter?: Partial<Meter>;
+  readonly endSession?: EndSession;
   /** `false`: none. Without it, entries are kept in {@link Harness.entries}. */
   readonly accessLog?: false | ((entry: AccessEntry) => void);
   readonly registerEndpoints?: (scope: FastifyInstance) => Promise<void>;
@@ -142,6 +143,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
           throw new Error('a secret stack');
         });
       }),
+    ...(options.endSession === undefined ? {} : { endSession: options.endSession }),
     accessLog:
       options.accessLog === false ? undefined : (options.accessLog ?? ((entry) => entries.push(entry))),
     logFault: (error) => faults.push(error),
