@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
 import { startApp } from '../app.ts';
 import { loadConfig } from '../config/load.ts';
+import { ownerOf } from '../reload/file-owner.ts';
+import { startSupervisor, type Supervisor } from '../reload/supervisor.ts';
 import type { Command } from './command.ts';
 
 /** `sallyport serve`: runs the proxy until SIGTERM or SIGINT. */
@@ -11,7 +13,8 @@ export const serveCommand: Command = {
 
 Reads the configuration (--config, else SALLYPORT_CONFIG), reports every fault in it at once and exits with 2,
 or starts. Logs {"message":"ready"} once it accepts requests. SIGTERM and SIGINT: /readyz fails, no new connection
-is accepted, what runs is finished within server.shutdown_grace.`,
+is accepted, what runs is finished within server.shutdown_grace. The configuration is read again on SIGHUP (which also opens
+audit.file anew), when a file of it changes, and on sallyport reload.`,
 
   async run(args, io) {
     const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, strict: true });
@@ -25,10 +28,21 @@ is accepted, what runs is finished within server.shutdown_grace.`,
       io.stderr.write(loaded.report);
       return 2;
     }
-    const app = await startApp(loaded.config, { warnings: loaded.warnings });
+    let supervisor: Supervisor | undefined;
+    // A failed reload is logged and changes nothing. (Before there is anything to reload, the signal must not end the start.)
+    process.on('SIGHUP', () => void supervisor?.reload({ trigger: 'signal' }).catch(() => undefined));
+    const app = await startApp(loaded.config, { warnings: loaded.warnings, fileOwner: await ownerOf(path) });
+    try {
+      const controlSocket = loaded.config.operations.control_socket;
+      supervisor = await startSupervisor({ app, path, env: io.env, loaded, controlSocket });
+    } catch (error) {
+      await app.close();
+      throw error;
+    }
     await new Promise<void>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
     });
+    await supervisor.close();
     await app.close();
     return 0;
   },

@@ -22,7 +22,8 @@ export async function readFiles(
   isSound: (path: KeyPath) => boolean,
 ): Promise<FilesRead> {
   const reader = new FileReader(directory, isSound);
-  const { server, upstream, session, branding, audit } = config;
+  const { server, operations, upstream, session, branding, audit } = config;
+  const { control_socket: controlSocket } = operations;
 
   const tls = server.tls && {
     cert_file: await reader.certificates(['server', 'tls', 'cert_file'], server.tls.cert_file),
@@ -75,7 +76,11 @@ export async function readFiles(
         }),
       },
       sources,
-      // Written to, not read; relative like the others.
+      // Written to or listened on, not read; relative like the others.
+      operations: {
+        ...operations,
+        ...(controlSocket !== undefined && { control_socket: reader.resolve(controlSocket) }),
+      },
       audit: { ...(audit.file !== undefined && { file: reader.resolve(audit.file) }) },
       branding: {
         ...branding,

@@ -12,10 +12,6 @@ const unbuilt: readonly {
 }[] = [
   { key: 'server.workers', find: ({ server }) => when(server.workers !== 1, ['server', 'workers']) },
   {
-    key: 'operations.control_socket',
-    find: ({ operations }) => when(operations.control_socket !== undefined, ['operations', 'control_socket']),
-  },
-  {
     key: 'session.redis.sentinel',
     find: ({ session }) => when(session.redis?.sentinel !== undefined, ['session', 'redis', 'sentinel']),
   },
@@ -37,8 +33,6 @@ const unbuilt: readonly {
     key: 'bearer.typ',
     find: ({ bearer }) => when(bearer.typ.length !== 1 || bearer.typ[0] !== 'at+jwt', ['bearer', 'typ']),
   },
-  { key: 'change.actor', find: ({ change }) => when(change.actor !== undefined, ['change', 'actor']) },
-  { key: 'change.ref', find: ({ change }) => when(change.ref !== undefined, ['change', 'ref']) },
 ];
 
 function when(used: boolean, path: KeyPath): readonly KeyPath[] {
