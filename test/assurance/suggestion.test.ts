@@ -34,7 +34,7 @@ const table: readonly (readonly [
     { acr: '1', amr: ['mfa'] },
     elsewhere,
     'strict',
-    /accept: amr # new\n.*\n  aal2_amr_values: strict # new/s,
+    /accept: amr # new\n.*\n {2}aal2_amr_values: strict # new/s,
   ],
   [
     'two factors where a list asks for another',
@@ -50,7 +50,7 @@ const table: readonly (readonly [
     { acr: multiFactor },
     elsewhere,
     'strict',
-    /accept: acr # new\n  aal2_acr_values: \["http:.*multi-factor"\] # new/,
+    /accept: acr # new\n {2}aal2_acr_values: \["http:.*multi-factor"\] # new/,
   ],
   [
     'another context of Entra',
