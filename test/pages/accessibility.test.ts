@@ -55,9 +55,9 @@ for (const name of Object.keys(gallery)) {
     for (const { page, asked, complaints } of [light, dark]) {
       await page.goto(`${site}/${encodeURIComponent(name)}`);
       const folded = page.locator('details');
-      if ((await folded.count()) > 0) {
-        t.equal(await folded.getAttribute('open'), null, 'the details are folded');
-        await page.locator('summary').click();
+      for (const details of await folded.all()) {
+        t.equal(await details.getAttribute('open'), null, 'the details are folded');
+        await details.locator('summary').click();
       }
       const sideways = await page.evaluate(
         'document.documentElement.scrollWidth - document.documentElement.clientWidth',

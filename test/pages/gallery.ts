@@ -1,6 +1,8 @@
+import { canaryPage, type CanaryView } from '../../src/pages/canary-page.ts';
 import type { Branding } from '../../src/pages/layout.ts';
 import { errorPage, signedOutPage, signOutPage } from '../../src/pages/plain-pages.ts';
 import { chooserPage, continuePage, mfaPage } from '../../src/pages/sign-in-pages.ts';
+import { statusPage, type StatusView } from '../../src/pages/status-page.ts';
 import { stylesheetName } from '../../src/pages/stylesheet.ts';
 import { textOfCode } from '../../src/pages/texts.ts';
 
@@ -53,6 +55,172 @@ const mfa = {
   ],
 };
 
+const canary: CanaryView = {
+  sourceName: 'Example Entra',
+  notice: undefined,
+  policy: 'entra_c2, mode report_only',
+  required: {
+    accept: 'any',
+    aal2_acr_values: ['c2'],
+    aal2_claims: { acrs: ['c2'] },
+    aal2_amr_values: 'standard',
+  },
+  idpSaid: undefined,
+  failure: undefined,
+  decision: {
+    aal: 'aal1',
+    weak: false,
+    reason: 'claim_mismatch',
+    reasonText:
+      'Your sign-in service did not confirm the level of authentication that this service requires.',
+    evidence: undefined,
+    outcome:
+      'a session at AAL1, marked would_reject: under enforce this sign-in would be refused (mode report_only)',
+    observed: { acrs: ['c3'], auth_time: 1_794_300_000 },
+    otherClaims: [
+      'aud',
+      'exp',
+      'iat',
+      'iss',
+      'name',
+      'nonce',
+      'oid',
+      'preferred_username',
+      'sub',
+      'tid',
+      'ver',
+    ],
+    steps: [
+      {
+        subject: 'acr',
+        result: 'not there',
+        note: 'The token has no acr, or an empty one.',
+        observed: undefined,
+        required: ['c2'],
+      },
+      {
+        subject: 'acrs',
+        result: 'no',
+        note: 'acrs carries nothing of what is accepted (["c2"]).',
+        observed: ['c3'],
+        required: ['c2'],
+      },
+      {
+        subject: 'amr',
+        result: 'not there',
+        note: 'The token has no amr, or an empty one.',
+        observed: undefined,
+        required: 'standard',
+      },
+      {
+        subject: 'accept',
+        result: 'no',
+        note: 'accept is any: one of amr, acr and aal2_claims is enough. It is not there.',
+        observed: undefined,
+        required: 'any',
+      },
+    ],
+    suggestion: {
+      note: 'acrs carries c3. That means MFA only if a Conditional Access policy of your tenant targets this context, has this app in scope, and requires MFA: Entra also issues it where no policy does.',
+      yaml: 'mfa:\n  mode: report_only\n  preset: entra_c2\n  aal2_claims: {"acrs":["c3"]} # new\n',
+    },
+    identity: {
+      code: 'email_unverified',
+      hint: 'email_verified is not true. Where the IdP never sends it and addresses are under your control (single-tenant Entra), set email_trusted: true.',
+    },
+  },
+  hint: 'acrs names other contexts than the one asked for: the preset and the context of your policy have to be the same.',
+  actions: [
+    { label: 'Run it again', href: '/_sallyport/canary/entra', primary: true },
+    { label: 'Status of all sources', href: '/_sallyport/status' },
+  ],
+};
+
+const day = (index: number): string =>
+  new Date(Date.UTC(2026, 10, 8 + index, 10)).toISOString().slice(0, 16).replace('T', ' ');
+
+const status: StatusView = {
+  generatedAt: '2026-11-22 09:41',
+  notice: undefined,
+  range: 'days',
+  rangeHrefs: { days: '/_sallyport/status', hours: '/_sallyport/status?range=hours' },
+  sources: [
+    {
+      id: 'entra',
+      name: 'Example Entra',
+      issuer: 'https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0',
+      policy: 'preset entra_c2, mode report_only, enforced for groups forge-admins',
+      required: canary.required,
+      up: true,
+      since: '2026-11-20 18:02',
+      cause: undefined,
+      canaryHref: '/_sallyport/canary/entra',
+      ledger: {
+        buckets: Array.from({ length: 14 }, (_, index) => {
+          const weekend = index % 7 > 4;
+          return {
+            label: day(index),
+            counts: {
+              strict: weekend ? 3 : 34 + ((index * 7) % 11),
+              weak: weekend ? 0 : (index * 5) % 7,
+              unverified: index < 3 ? 4 : 0,
+              would_reject: weekend ? 1 : Math.max(0, 14 - index),
+              rejected: index > 9 ? 3 : 0,
+              failed: index % 4 === 0 ? 1 : 0,
+            },
+          };
+        }),
+        reasons: [
+          { reason: 'mfa_claims_absent', outcome: 'would_reject', count: 71 },
+          { reason: 'claim_mismatch', outcome: 'would_reject', count: 9 },
+          { reason: 'mfa_claims_absent', outcome: 'rejected', count: 12 },
+        ],
+        refusals: [
+          {
+            time: '2026-11-22 09:12',
+            outcome: 'rejected',
+            user: 'mallory@example.com',
+            reason: 'mfa_claims_absent',
+            observed: {},
+            required: canary.required,
+            hint: 'The ID token has none of the claims that this policy looks at.',
+            requestId: 'q0Q5mJk1SxI8oWfR-3k',
+          },
+          {
+            time: '2026-11-22 08:55',
+            outcome: 'would_reject',
+            user: undefined,
+            reason: 'claim_mismatch',
+            observed: { acrs: ['c1', 'c3'], auth_time: 1_794_300_000 },
+            required: canary.required,
+            hint: 'acrs names other contexts than the one asked for.',
+            requestId: 'q0Q5mJk1SxI8oWfR-2b',
+          },
+        ],
+      },
+    },
+    {
+      id: 'lab',
+      name: 'Keycloak of the lab',
+      issuer: 'https://keycloak.lab.example.com/realms/main',
+      policy: 'preset keycloak, mode enforce',
+      required: { accept: 'acr', aal2_acr_values: ['gold'] },
+      up: false,
+      since: '2026-11-22 09:30',
+      cause: 'connection refused',
+      canaryHref: '/_sallyport/canary/lab',
+      ledger: {
+        buckets: Array.from({ length: 14 }, (_, index) => ({
+          label: day(index),
+          counts: { strict: 0, weak: 0, unverified: 0, would_reject: 0, rejected: 0, failed: 0 },
+        })),
+        reasons: [],
+        refusals: [],
+      },
+    },
+  ],
+};
+
 /** Every page there is, by name. */
 export const gallery: Readonly<Record<string, string>> = {
   chooser: chooserPage(branding, {
@@ -82,6 +250,36 @@ export const gallery: Readonly<Record<string, string>> = {
     stayHref: '/',
   }),
   signedOut: signedOutPage(branding, { signInHref: '/_sallyport/signin?return_to=%2F' }),
+  canary: canaryPage(branding, canary),
+  canaryPassed: canaryPage(branding, {
+    ...canary,
+    notice: 'Whoever made this link sees this result at their terminal as well.',
+    decision: {
+      ...canary.decision!,
+      aal: 'aal2',
+      reason: undefined,
+      reasonText: undefined,
+      evidence: 'acrs = "c2"',
+      outcome: 'a session at AAL2',
+      identity: undefined,
+      suggestion: { note: 'The policy in force accepts this sign-in as it is.', yaml: undefined },
+    },
+    hint: undefined,
+    actions: [],
+  }),
+  canaryRefused: canaryPage(branding, {
+    ...canary,
+    idpSaid: 'access_denied: <b>No</b> assignment for this application',
+    failure: { result: 'idp_refused', detail: undefined },
+    decision: undefined,
+  }),
+  status: statusPage(branding, status),
+  statusStoreDown: statusPage(branding, {
+    ...status,
+    notice:
+      'The session store cannot be read right now, so the sign-ins and refusals kept there are missing below. What is shown of the sources comes from this process.',
+    sources: status.sources.map((source) => ({ ...source, ledger: undefined })),
+  }),
   idpRefused: errorPage(branding, {
     ...textOfCode('idp_refused', 403),
     idpSaid: 'access_denied: <b>No</b> assignment for this application',
