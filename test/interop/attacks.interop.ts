@@ -185,7 +185,7 @@ t.test('no second way into a real forge', async (t) => {
         'POST',
         '/api/v1/users/alice/tokens',
         { ...json, ...headers },
-        '{"name":"mine","scopes":["all"]}',
+        '{"name":"by-session","scopes":["all"]}',
       );
     for (const [who, headers] of [
       ['nobody', {}],

@@ -107,6 +107,7 @@ export async function startForge(options: ForgeOptions): Promise<Forge> {
   const line = [...(options.wrapper ?? []), binary.path, '-c', config, 'web'];
   const [command = '', ...args] = line;
   const child = spawn(command, args, { env, cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
+  writeFileSync(logFile, '');
   const log = createWriteStream(logFile);
   child.stdout.pipe(log, { end: false });
   child.stderr.pipe(log, { end: false });

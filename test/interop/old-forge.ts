@@ -18,9 +18,11 @@ export async function startOldForge(forge: Forge): Promise<OldForge> {
   const isSignedIn = async (cookie: string): Promise<boolean> =>
     (await forge.direct({ path: '/user/settings', headers: { cookie } })).status === 200;
 
-  const forwardedHeaders = async ({ headers }: IncomingMessage) => {
+  const forwardedHeaders = async ({ headers, url }: IncomingMessage) => {
     const { cookie } = headers;
-    if (cookie === undefined || !(await isSignedIn(cookie))) return headers;
+    // Its API looks at no cookie.
+    if (cookie === undefined || url?.startsWith('/api/') === true || !(await isSignedIn(cookie)))
+      return headers;
     return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('x-webauth-')));
   };
   const server = createServer((incoming, response) => {

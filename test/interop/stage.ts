@@ -41,6 +41,10 @@ export async function startStage(
   options: {
     readonly config?: Readonly<Record<string, unknown>>;
     readonly forge?: Partial<ForgeOptions>;
+    /** The forge reads its own cookie before the proxy's header, as versions before Gitea's PR 27821 did. */
+    readonly cookieFirst?: boolean;
+    /** Of the source; default `enforce`. */
+    readonly mode?: 'enforce' | 'carry_over';
   } = {},
 ): Promise<Stage> {
   const origin = await loopbackOrigin();
@@ -51,7 +55,7 @@ export async function startStage(
   const sallyport = await startSallyport({
     origin,
     upstream: old?.url ?? forge.url,
-    sources: [{ id: 'idp', issuer: op.issuer, mfa: { preset: 'generic' } }],
+    sources: [{ id: 'idp', issuer: op.issuer, mfa: { preset: 'generic', mode: options.mode ?? 'enforce' } }],
     config: {
       session: { redis: { url: redis.url } },
       upstream: { preset: 'gitea', ...(upstream as object | undefined) },
