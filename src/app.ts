@@ -112,27 +112,40 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const store = createStore(config.session, { clock, meter, logWarning });
     closers.push(() => store.close());
     const limits = (): SessionConfig => inForce().config.session;
+    const opened = createSessions({
+      store,
+      sealing,
+      clock,
+      randomness,
+      meter,
+      get idleTimeoutMs() {
+        return limits().idle_timeout;
+      },
+      get absoluteTimeoutMs() {
+        return limits().absolute_timeout;
+      },
+      get cacheMs() {
+        return limits().cache;
+      },
+      get outageGraceMs() {
+        return limits().outage_grace;
+      },
+      maxCached: maxCachedSessions,
+      onPushedOut: ({ card }) => {
+        audit.write({
+          action: 'session.ended',
+          requestId: undefined,
+          clientIp: undefined,
+          user: card === undefined ? undefined : { id: card.subject, email: card.email, name: card.username },
+          authSource: card?.source,
+          tenant: undefined,
+          fields: { why: 'replaced', session_id: card?.id ?? 'unknown' },
+        });
+        meter.sessionEnded('replaced');
+      },
+    });
     const foreign = createForeignSessions({
-      sessions: createSessions({
-        store,
-        sealing,
-        clock,
-        randomness,
-        meter,
-        get idleTimeoutMs() {
-          return limits().idle_timeout;
-        },
-        get absoluteTimeoutMs() {
-          return limits().absolute_timeout;
-        },
-        get cacheMs() {
-          return limits().cache;
-        },
-        get outageGraceMs() {
-          return limits().outage_grace;
-        },
-        maxCached: maxCachedSessions,
-      }),
+      sessions: opened,
       audit,
       meter,
       logFault: logOwnFault,
@@ -180,9 +193,10 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     const server = await createPublicServer(config, {
       generations,
       sessions,
+      sessionWatch: opened,
       boundCookiesOf: ({ config: { upstream } }) => createBoundCookies(boundCookieNames(upstream), sealing),
       endSession: (request, record, cookieValue) =>
-        endSession({ sessions, audit, meter, randomness }, request, record, cookieValue),
+        endSession({ sessions, audit, meter, sealing, clock }, request, record, cookieValue),
       render: createRenderer({ clock }),
       registerEndpoints: (scope) =>
         registerEndpoints(scope, {

@@ -6,7 +6,7 @@ interface Schema {
 }
 
 /** Actions of SPEC section 9 that `AuditAction` gains with the features that write them. */
-type LaterAction = 'session.stepped_up' | 'session.refreshed' | 'sessions.revoked';
+type LaterAction = 'session.stepped_up' | 'session.refreshed';
 
 interface OwnFields {
   readonly description: string;
@@ -87,7 +87,10 @@ const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
       previous: mfaSettings,
       next: mfaSettings,
       actor,
-      actor_from: { type: 'string', description: 'How the actor is known.' },
+      actor_from: {
+        enum: ['command', 'change', 'file_owner', 'unknown'],
+        description: 'How the actor is known.',
+      },
       ref: { type: ['string', 'null'], description: 'change.ref: which commit.' },
     },
   },
@@ -166,12 +169,13 @@ const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
     properties: { reason, username: text, email: text, wanted_by: holder, held_by: holder, hint },
   },
   'sessions.revoked': {
-    description: 'Sessions were ended by an operator.',
-    required: ['actor', 'count'],
+    description: 'Sessions were ended by an operator; each has its session.ended as well.',
+    required: ['actor', 'count', 'by', 'complete'],
     properties: {
       actor,
       count: { type: 'integer', minimum: 0 },
-      by: text,
+      by: { enum: ['user', 'sub', 'source', 'all'], description: 'By what they were chosen.' },
+      complete: { type: 'boolean', description: 'False: the store failed on the way, and some may live on.' },
       user_email: text,
       subject: text,
       source: text,

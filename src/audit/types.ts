@@ -8,6 +8,7 @@ export type AuditAction =
   | 'signin.succeeded'
   | 'signin.failed'
   | 'session.ended'
+  | 'sessions.revoked'
   | 'identity.username_conflict'
   | 'users.changed';
 

@@ -4,6 +4,7 @@ import type { RenderedResponse } from '../proxy/types.ts';
 import type { SignInFlow } from '../signin/flow.ts';
 import type { Ledger } from '../signin/ledger.ts';
 import type { SignInDeps } from '../signin/types.ts';
+import { refusalOfError } from './faults.ts';
 import { renderRefusal, type RefusalContext } from './render.ts';
 
 /** What the endpoints are made of. */
@@ -30,8 +31,12 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<Fastify
 /** An endpoint's path below the prefix and what it does for which method; every other method is answered 405. */
 export interface Endpoint {
   readonly path: string;
-  readonly get: Handler;
+  readonly get?: Handler;
   readonly post?: Handler;
+  /** How large a body may be, in bytes; default: small. */
+  readonly bodyLimit?: number;
+  /** Answers a body that could not be read. */
+  readonly onBadBody?: Handler;
   /** Whether HEAD is answered as GET; default true. A callback is not: a HEAD must not use up a code. */
   readonly head?: boolean;
 }
@@ -44,10 +49,23 @@ export function addEndpoint(
   deps: Pick<EndpointDeps, 'clock'>,
   endpoint: Endpoint,
 ): void {
-  const { path, get, post, head = true } = endpoint;
-  const allowed = ['GET', ...(head ? ['HEAD'] : []), ...(post === undefined ? [] : ['POST'])];
-  scope.route({ method: 'GET', url: path, exposeHeadRoute: head, handler: get });
-  if (post !== undefined) scope.route({ method: 'POST', url: path, handler: post });
+  const { path, get, post, bodyLimit, onBadBody } = endpoint;
+  const head = get !== undefined && endpoint.head !== false;
+  const allowed = [
+    ...(get === undefined ? [] : ['GET']),
+    ...(head ? ['HEAD'] : []),
+    ...(post === undefined ? [] : ['POST']),
+  ];
+  if (get !== undefined) scope.route({ method: 'GET', url: path, exposeHeadRoute: head, handler: get });
+  if (post !== undefined) {
+    scope.route({
+      method: 'POST',
+      url: path,
+      handler: post,
+      ...(bodyLimit === undefined ? {} : { bodyLimit }),
+      ...(onBadBody === undefined ? {} : { errorHandler: orElse(onBadBody) }),
+    });
+  }
   const refusal: Refusal = {
     status: 405,
     code: 'method_not_allowed',
@@ -61,6 +79,14 @@ export function addEndpoint(
     onRequest: (request, reply) => sendRefusal(deps, request, reply, refusal),
     handler: (_request, reply) => reply,
   });
+}
+
+/** Our own faults go on to the scope's error handler; the rest is the body's. */
+function orElse(onBadBody: Handler) {
+  return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+    if (refusalOfError(error).status >= 500) throw error as Error;
+    void onBadBody(request, reply);
+  };
 }
 
 /** Sends a refusal as a page, JSON or redirect, by who asked. */

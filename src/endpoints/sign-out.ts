@@ -1,7 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Generation } from '../generation.ts';
-import { randomToken } from '../kernel/randomness.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import { signedOutPage, signOutPage } from '../pages/plain-pages.ts';
 import { boundCookieNames } from '../policy/forge-routes.ts';
@@ -13,9 +12,11 @@ import { cookieSite } from '../signin/attempt-cookies.ts';
 import { recordSessionEnd } from '../signin/sign-in-audit.ts';
 import { appearanceOf } from './branding.ts';
 import { findSession } from './current-session.ts';
-import { addEndpoint, send, sendRefusal, type EndpointTools } from './endpoint.ts';
+import { addEndpoint, queryOf, send, sendRefusal, type EndpointTools } from './endpoint.ts';
+import { nameOf } from './refusal-page.ts';
 import { answerHeaders, pageHeaders } from './security-headers.ts';
 import { signInPath } from './sign-in-path.ts';
+import { makeSignOutState, readSignOutState } from './sign-out-state.ts';
 
 /** `GET signout` asks, `POST signout` ends the session here and, where offered, at the IdP; `GET signed-out` says so. */
 export function addSignOut(scope: FastifyInstance, tools: EndpointTools): void {
@@ -27,7 +28,7 @@ export function addSignOut(scope: FastifyInstance, tools: EndpointTools): void {
       const session = await findSession(tools, request);
       if (session === undefined)
         return sendOn(reply, signedOutPath(request.generation), expiredSession(request));
-      return askWhether(request, reply, session.opened.record, session.cookieValue, tools);
+      return askWhether(request, reply, session.opened.record, session.cookieValue);
     },
     post: async (request, reply) => {
       const limited = await tools.limit(request, 'signout', undefined);
@@ -51,8 +52,11 @@ export function addSignOut(scope: FastifyInstance, tools: EndpointTools): void {
     path: '/signed-out',
     get: (request, reply) => {
       const { generation } = request;
+      const state = new URLSearchParams(queryOf(request)).get('state');
+      const source = generation.sources.get(readSignOutState(state, tools) ?? '');
       const body = signedOutPage(appearanceOf(generation).branding, {
         signInHref: signInPath(generation, { returnTo: '/' }),
+        ...(source === undefined ? {} : { idpName: nameOf(source) }),
       });
       return send(reply, { status: 200, headers: pageHeaders(), body });
     },
@@ -71,12 +75,12 @@ export async function endSession(
 ): Promise<SignedOut> {
   await tools.sessions.end(cookieValue);
   recordSessionEnd(tools, request, record, 'signout');
-  const atIdp = endSessionUrl(request, record, randomToken(tools.randomness, 128), true);
+  const atIdp = endSessionUrl(request, record, makeSignOutState(record.source, tools), true);
   tools.meter.logout(atIdp === undefined ? 'local' : 'rp_initiated');
   return { location: atIdp?.href ?? signedOutPath(request.generation), setCookies: expiredSession(request) };
 }
 
-type SignOutTools = Pick<EndpointTools, 'sessions' | 'audit' | 'meter' | 'randomness'>;
+type SignOutTools = Pick<EndpointTools, 'sessions' | 'audit' | 'meter' | 'sealing' | 'clock'>;
 
 const crossSite: Refusal = { status: 403, code: 'cross_site_request' };
 const badToken: Refusal = { status: 403, code: 'csrf_invalid' };
@@ -86,10 +90,9 @@ function askWhether(
   reply: FastifyReply,
   { identity, ...record }: SessionRecord,
   cookieValue: string,
-  tools: EndpointTools,
 ): Promise<FastifyReply> {
   const { generation } = request;
-  const idp = endSessionUrl(request, { identity, ...record }, randomToken(tools.randomness, 128), false);
+  const idp = endSessionUrl(request, { identity, ...record }, '', false);
   const body = signOutPage(appearanceOf(generation).branding, {
     userName: identity.name ?? identity.username,
     action: `${generation.config.server.path_prefix}/signout`,

@@ -47,11 +47,19 @@ export function signOutPage(
 }
 
 /** Says that the session has ended. */
-export function signedOutPage(branding: Branding, page: { readonly signInHref: string }): string {
+export function signedOutPage(
+  branding: Branding,
+  page: {
+    readonly signInHref: string;
+    /** What a person calls the identity provider, where it has signed them out too. */
+    readonly idpName?: string;
+  },
+): string {
   return renderPage(branding, {
     title: texts.signedOut.title,
     main: html`<h1>${texts.signedOut.title}</h1>
       <p>${texts.signedOut.body}</p>
+      ${page.idpName === undefined ? '' : html`<p>${texts.signedOut.atIdp(bounded(page.idpName, 80))}</p>`}
       ${actionList([{ label: texts.signedOut.again, href: page.signInHref, primary: true }])}`,
   });
 }

@@ -43,11 +43,12 @@ export const texts = {
   signedOut: {
     title: 'You are signed out',
     body: 'Your session here has ended. On a shared computer, also close the browser.',
+    atIdp: (name: string): string => `${name} has signed you out as well.`,
     again: 'Sign in again',
   },
   canary: {
     title: (name: string): string => `Canary: ${name}`,
-    lead: 'This was a sign-in for show: it started no session and changed none.',
+    lead: 'This sign-in was a test: it started no session and changed none.',
     delivered: 'Whoever made this link sees this result at their terminal as well.',
     linkUsed: 'This link had been used before, so nobody else sees this result.',
     proven: 'AAL2: the identity provider proved multi-factor authentication',

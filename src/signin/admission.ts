@@ -105,7 +105,12 @@ export function createAdmission(deps: SignInDeps): Admission {
       current !== undefined && !changed && current.record.identity.username === identity.username;
     const lineage = steady ? lineageOf(current) : randomToken(deps.randomness, 128);
     const record = { ...recordOf(request, attempt, signIn, identity, now), lineage };
-    const { cookieValue } = await sessions.create(record);
+    const { cookieValue } = await sessions.create(record, {
+      aal: outcome.aal,
+      status: outcome.status,
+      evidence: verdict.evidence,
+      weak: verdict.weak,
+    });
     if (currentCookie !== undefined && !changed) await endSession(request, currentCookie, 'replaced');
     recorder.succeeded(record, standing);
     setCookies.push(serializeSessionCookie(site.name, cookieValue, site.secure));

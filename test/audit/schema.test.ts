@@ -42,7 +42,7 @@ const examples: Readonly<Record<AuditAction, Readonly<Record<string, unknown>>>>
     previous: null,
     next: { mode: 'enforce', preset: 'entra_c2', acr_values: ['c2'], require_oidc_amr_mfa: true },
     actor: 'ci',
-    actor_from: 'change.actor',
+    actor_from: 'change',
     ref: 'abc1234',
   },
   'canary.completed': {
@@ -64,6 +64,13 @@ const examples: Readonly<Record<AuditAction, Readonly<Record<string, unknown>>>>
   },
   'signin.failed': { reason: 'state_invalid', detail: 'attempt_expired', hint: 'a hint' },
   'session.ended': { why: 'signout', session_id: 's-1' },
+  'sessions.revoked': {
+    actor: 'root',
+    count: 2,
+    by: 'user',
+    complete: true,
+    user_email: 'alice@example.com',
+  },
   'identity.username_conflict': {
     reason: 'username_conflict',
     username: 'alice',

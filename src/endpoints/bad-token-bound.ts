@@ -1,0 +1,42 @@
+import { normalizeIP } from '@fastify/rate-limit';
+import type { FastifyRequest } from 'fastify';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../kernel/clock.ts';
+
+/** The bound on logout tokens that turn out to be bad, for each client address and source. */
+export interface BadTokenBound {
+  /** Seconds until another token is looked at; undefined: now. */
+  wait(request: FastifyRequest, sourceId: string): number | undefined;
+  /** Counts a bad one. */
+  count(request: FastifyRequest, sourceId: string): void;
+}
+
+const most = 300;
+const windowMs = 60_000;
+
+/**
+ * Only bad tokens count: an IdP that signs everybody out at once sends all it has from one address, mostly once, and none of that may
+ * be lost.
+ */
+export function createBadTokenBound(clock: Clock): BadTokenBound {
+  const windows = new LRUCache<string, { bad: number; readonly endsAtMs: number }>({ max: 10_000 });
+  const keyOf = ({ facts }: FastifyRequest, sourceId: string): string =>
+    `${normalizeIP(facts.clientIp)} ${sourceId}`;
+  const open = (key: string) => {
+    const window = windows.get(key);
+    return window !== undefined && clock.nowMs() < window.endsAtMs ? window : undefined;
+  };
+  return {
+    wait(request, sourceId) {
+      const window = open(keyOf(request, sourceId));
+      if (window === undefined || window.bad < most) return undefined;
+      return Math.max(1, Math.ceil((window.endsAtMs - clock.nowMs()) / 1000));
+    },
+    count(request, sourceId) {
+      const key = keyOf(request, sourceId);
+      const window = open(key) ?? { bad: 0, endsAtMs: clock.nowMs() + windowMs };
+      window.bad += 1;
+      windows.set(key, window);
+    },
+  };
+}

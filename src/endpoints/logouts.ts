@@ -1,0 +1,54 @@
+import type { FastifyRequest } from 'fastify';
+import type { Source } from '../generation.ts';
+import type { SessionCard } from '../session/card.ts';
+import { createDirectory } from '../session/directory.ts';
+import { createEndings } from '../session/endings.ts';
+import { recordEnded } from '../signin/ended-audit.ts';
+import type { EndpointTools } from './endpoint.ts';
+
+/** Ends sessions because their IdP says so. */
+export interface Logouts {
+  /**
+   * Ends every session of a source that belongs to the subject, to the IdP's session, or, where both are named, to both; a session that
+   * was not told its IdP's `sid` can't be told apart by it, and ends with its subject's others.
+   *
+   * @throws store_unavailable
+   */
+  end(
+    request: FastifyRequest,
+    source: Source,
+    named: { readonly subject: string | undefined; readonly sid: string | undefined },
+    why: 'backchannel' | 'frontchannel',
+  ): Promise<void>;
+}
+
+/** The logouts over the store. */
+export function createLogouts(
+  deps: Pick<EndpointTools, 'store' | 'sealing' | 'clock' | 'audit' | 'meter'>,
+): Logouts {
+  const directory = createDirectory(deps);
+  const endings = createEndings({ store: deps.store, directory, clock: deps.clock });
+  return {
+    async end(request, { config }, { subject, sid }, why) {
+      const { issuer, id } = config;
+      const [bySid, bySubject] = await Promise.all([
+        sid === undefined ? [] : directory.find('sid', issuer, sid),
+        subject === undefined ? [] : directory.find('sub', issuer, subject),
+      ]);
+      const named = new Set(bySid);
+      const belongs = (card: SessionCard | undefined, key: string): boolean => {
+        // Without its card nothing is known of it but that it was found.
+        if (card === undefined) return sid === undefined || named.has(key);
+        if (card.source !== id) return false;
+        if (subject !== undefined && card.subject !== subject) return false;
+        return sid === undefined || card.sid === sid || (subject !== undefined && card.sid === undefined);
+      };
+      await endings.end(
+        [...new Set([...bySid, ...bySubject])],
+        (ended) => recordEnded(deps, request, ended, id, why),
+        belongs,
+      );
+      deps.meter.logout(why);
+    },
+  };
+}
