@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import fc from 'fast-check';
@@ -6,6 +6,8 @@ import t from 'tap';
 import { auditLine } from '../../src/audit/line.ts';
 import { auditJsonSchema, formatAuditSchema } from '../../src/audit/schema.ts';
 import type { AuditAction, AuditEvent } from '../../src/audit/types.ts';
+import { parseConfig } from '../../src/config/load.ts';
+import { snapshotMfa } from '../../src/reload/mfa-settings.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { startOp } from '../support/op.ts';
 import { clientOf, loopbackOrigin, startSallyport } from '../support/sallyport.ts';
