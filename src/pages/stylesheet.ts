@@ -92,6 +92,8 @@ dd { margin: 0; font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberati
 .wide h2 { font-size: 1.15rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .6rem; }
 .soft { color: var(--soft); font-size: .925rem; }
+dl + .soft { margin-top: .75rem; }
+.notice > :last-child { margin-bottom: 0; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 section { margin-top: 2rem; padding-top: 1.5rem; border-top: 1px solid var(--line); }
 section h2 { margin-top: 0; }
@@ -117,7 +119,7 @@ pre { background: var(--wash); border: 1px solid var(--line); border-radius: 9px
 .most, .axis { color: var(--soft); font-size: .85rem; margin: 0 0 .35rem; }
 .axis { display: flex; justify-content: space-between; margin: .3rem 0 0; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .6rem 0 0; font-size: .9rem; }
-.legend li::before, .refusals [class]::before { content: ""; display: inline-block; width: .7em; height: .7em; margin-inline-end: .45em; border-radius: 2px; }
+.legend li::before, .refusals span[class]::before { content: ""; display: inline-block; width: .7em; height: .7em; margin-inline-end: .45em; border-radius: 2px; }
 rect.v-strict { fill: var(--v-strict); } .v-strict::before { background: var(--v-strict); }
 rect.v-weak { fill: var(--v-weak); } .v-weak::before { background: var(--v-weak); }
 rect.v-unverified { fill: var(--v-unverified); } .v-unverified::before { background: var(--v-unverified); }

@@ -109,7 +109,7 @@ export const texts = {
     reasonsTitle: 'Refused, or would have been, by reason',
     reason: 'Reason',
     outcome: 'Outcome',
-    count: 'Sign-ins',
+    count: 'Count',
     refusalsTitle: (count: number): string => `Latest refusals (${count})`,
     noRefusals: 'None in 14 days.',
     nobody: 'unknown user',
