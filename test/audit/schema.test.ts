@@ -150,6 +150,17 @@ t.test(
   },
 );
 
+t.test("every vendor's mfa, as a change of it is recorded, validates", async (t) => {
+  const folder = new URL('../../config/idp/', import.meta.url);
+  for (const name of readdirSync(folder)) {
+    const parsed = parseConfig(readFileSync(new URL(name, folder), 'utf8'), name, {});
+    if (!parsed.ok) throw new Error(parsed.report);
+    const next = snapshotMfa(parsed.config.sources[0]!);
+    const fields = { previous: null, next, actor: 'unknown', actor_from: 'unknown', ref: null };
+    t.equal(faultsOf(lineOf('sso.auth-source.oidc-mfa-config.update', fields)), '', name);
+  }
+});
+
 t.test('whatever an IdP sent, the line of its refusal validates, cut or left out', async (t) => {
   t.match(
     lineOf('tenant.auth_policy.oidc_mfa.rejected', {
