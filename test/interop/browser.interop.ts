@@ -68,6 +68,19 @@ for (const cookieFirst of [false, true]) {
       t.match(answer.location, /\/alice\/by-form$/, `made (${answer.status})`);
     });
 
+    t.test('the attack: take another name at the forge, and wait for its owner to sign in', async (t) => {
+      const browser = await stage.signIn('alice');
+      const answer = await browser.request('POST', `${origin}/user/settings`, {
+        navigate: true,
+        from: `${origin}/user/settings`,
+        headers: { 'content-type': 'application/x-www-form-urlencoded', origin },
+        body: new URLSearchParams({ name: 'victim', full_name: 'Alice Example', visibility: '0' }).toString(),
+      });
+      t.ok(answer.status < 500, `${answer.status}`);
+      t.equal(await known('victim'), undefined, 'nobody has that name');
+      t.match(await known('alice'), { login: 'alice' });
+    });
+
     t.test('signing out at the forge ends the session at Sallyport', async (t) => {
       const browser = await stage.signIn('alice');
       const answer = await leaveForge(browser);

@@ -220,6 +220,7 @@ function appIni(binary: ForgeBinary, options: ForgeOptions, directory: string, s
       REQUIRE_SIGNIN_VIEW: 'true',
       DISABLE_REGISTRATION: 'true',
     },
+    admin: { USER_DISABLED_FEATURES: 'deletion,manage_mfa,manage_credentials,change_username' },
     openid: { ENABLE_OPENID_SIGNIN: 'false', ENABLE_OPENID_SIGNUP: 'false' },
     lfs: { PATH: join(directory, 'lfs') },
     oauth2: { ENABLED: 'true' },
