@@ -197,6 +197,10 @@ t.test('a real Prometheus scrapes a running Sallyport', async (t) => {
   const used = [...rules.map(({ expr }) => expr), ...dashboardExpressions, ...variableQueries].flatMap(
     metricNames,
   );
+  const manuals = ['operations', 'rollout'].map((name) => readShipped(`../docs/${name}.md`));
+  for (const name of new Set(manuals.flatMap(metricNames))) {
+    t.ok(there.has(name) || coming.has(name), `${name}, which a manual names, exists`);
+  }
   t.ok(used.length > 50);
   for (const name of new Set(used)) t.ok(there.has(name) || coming.has(name), `${name} exists`);
   const unused = [...there].filter(
@@ -206,10 +210,14 @@ t.test('a real Prometheus scrapes a running Sallyport', async (t) => {
   );
   t.same(unused, [], 'no metric of ours is left unwatched');
 
-  await until(async () => {
-    const { groups } = (await ask('rules')).data as { groups: { rules: { health: string }[] }[] };
-    return groups.flatMap((group) => group.rules).every(({ health }) => health === 'ok');
-  }, 'every rule evaluated without an error');
+  await until(
+    async () => {
+      const { groups } = (await ask('rules')).data as { groups: { rules: { health: string }[] }[] };
+      return groups.flatMap((group) => group.rules).every(({ health }) => health === 'ok');
+    },
+    'every rule evaluated without an error',
+    60_000,
+  );
   const { groups } = (await ask('rules')).data as { groups: { rules: { name: string }[] }[] };
   t.same(
     groups.flatMap((group) => group.rules.map(({ name }) => name)).sort(),
