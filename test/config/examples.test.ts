@@ -21,7 +21,7 @@ function fitsSchema(text: string): boolean {
 }
 
 const configDirectory = new URL('../../config/', import.meta.url);
-const examples = ['idp/', 'upstream/', './'].flatMap((folder) =>
+const examples = ['idp/', 'upstream/', 'forward-auth/', './'].flatMap((folder) =>
   readdirSync(new URL(folder, configDirectory))
     .filter((name) => name.endsWith('.yaml'))
     .map((name) => new URL(`${folder}${name}`, configDirectory))

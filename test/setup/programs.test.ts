@@ -15,7 +15,7 @@ t.test('a program is found on PATH, and only if it may be run', (t) => {
 
 t.test('what is missing is named with the one command that installs it', (t) => {
   const missing = findMissing(programs, (name) => (name === 'nginx' ? '/usr/sbin/nginx' : undefined));
-  t.match(installCommand(missing), / redis-server chromium prometheus systemd$/);
+  t.match(installCommand(missing), / redis-server chromium caddy prometheus systemd$/);
   t.same(findMissing(programs), [], 'the tests of this very run have all they need');
   t.end();
 });

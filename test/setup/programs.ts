@@ -14,6 +14,7 @@ export const programs: readonly Program[] = [
   { name: 'redis-server', debianPackage: 'redis-server', purpose: 'the session store' },
   { name: 'chromium', debianPackage: 'chromium', purpose: 'a real browser' },
   { name: 'nginx', debianPackage: 'nginx', purpose: 'the proxy that ours is compared with' },
+  { name: 'caddy', debianPackage: 'caddy', purpose: 'forward auth as its example has it' },
   { name: 'prometheus', debianPackage: 'prometheus', purpose: 'a real scrape of our metrics' },
   { name: 'promtool', debianPackage: 'prometheus', purpose: 'the unit tests of our alert rules' },
   { name: 'systemd-analyze', debianPackage: 'systemd', purpose: 'the check of our systemd unit' },

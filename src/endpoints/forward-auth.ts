@@ -1,0 +1,145 @@
+import { METHODS } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Generation } from '../generation.ts';
+import type { Refusal } from '../kernel/refusal.ts';
+import type { RequestFacts } from '../kernel/request-facts.ts';
+import { upstreamTarget } from '../policy/canonical-target.ts';
+import { trustTest, type AddressTest } from '../proxy/edge.ts';
+import { createGate, type GateResult } from '../proxy/gate.ts';
+import { ownCookieNames } from '../proxy/headers.ts';
+import { stripOwnCookies } from '../session/cookie.ts';
+import { addEndpoint, queryOf, send, sendRefusal, type EndpointTools } from './endpoint.ts';
+import { renderRefusal } from './render.ts';
+import { answerHeaders } from './security-headers.ts';
+
+/**
+ * `GET auth`: another proxy on the same host asks about each of its requests (nginx `auth_request`, Caddy `forward_auth`, Traefik
+ * ForwardAuth). The same gate as everywhere judges the request that the proxy describes.
+ *
+ * 202: it may pass, with the headers that the app is to get: who asks, and the client's `Cookie` and `Authorization` where they may go
+ * along. A proxy that passes the client's own instead lets an old cookie of the app be a second way in. 401 and 403 otherwise, since
+ * nginx knows no others; `Location` says where a person goes next, as a redirect with `?redirect=302`. 400: the proxy is not believed,
+ * or says too little.
+ */
+export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): void {
+  const judge = createGate(tools.sessions, tools.clock);
+  const trust = new WeakMap<Generation, AddressTest>();
+
+  function isTrustedPeer({ generation, raw }: FastifyRequest): boolean {
+    let test = trust.get(generation);
+    if (test === undefined) {
+      test = trustTest(generation.config.server.trusted_proxies);
+      trust.set(generation, test);
+    }
+    // A Unix socket has no address; whoever may open it stands on this machine.
+    return test(raw.socket.remoteAddress ?? '127.0.0.1');
+  }
+
+  addEndpoint(scope, tools, {
+    path: '/auth',
+    head: false,
+    get: async (request, reply) => {
+      const { generation } = request;
+      if (!isTrustedPeer(request))
+        return sendRefusal(tools, request, reply, { status: 400, code: 'peer_not_trusted' });
+      const facts = forwardedFacts(request);
+      if ('status' in facts) return sendRefusal(tools, request, reply, facts);
+      const result = await judge(request.raw, facts, generation);
+      if (result.refusal !== undefined) return sendForwarded(request, reply, facts, result.refusal);
+      const headers: Record<string, string> = { ...answerHeaders };
+      for (const [name, value] of appHeaders(request, result)) headers[name] = value;
+      if (result.withSession && result.session !== undefined) {
+        const identity = await generation.identityHeaders(result.session, facts.origin, tools.clock.nowMs());
+        for (let at = 0; at + 1 < identity.length; at += 2)
+          headers[identity[at] ?? ''] = identity[at + 1] ?? '';
+      }
+      return send(reply, { status: 202, headers, body: '' });
+    },
+  });
+
+  function sendForwarded(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    facts: RequestFacts,
+    refusal: Refusal,
+  ): Promise<FastifyReply> {
+    const { generation } = request;
+    const asRedirect = new URLSearchParams(queryOf(request)).get('redirect') === '302';
+    // Absolute: a proxy completes a path with what it takes for its own name.
+    const location = refusal.location === undefined ? undefined : `${facts.origin}${refusal.location}`;
+    const rendered = renderRefusal(
+      location !== undefined && asRedirect ? { ...refusal, location } : statusForProxy(refusal),
+      facts,
+      generation,
+      {},
+      tools.clock.nowMs(),
+    );
+    const headers = location === undefined ? rendered.headers : { ...rendered.headers, location };
+    return send(reply, { ...rendered, headers });
+  }
+}
+
+/** A refusal without its redirect, in one of the few statuses that nginx's `auth_request` understands. */
+function statusForProxy({ location, ...refusal }: Refusal): Refusal {
+  if (location !== undefined) return { ...refusal, status: 401 };
+  return refusal.status < 500 && refusal.status !== 401 ? { ...refusal, status: 403 } : refusal;
+}
+
+/** The facts of the request that the proxy describes, or why nobody can judge it. Host and scheme are in the edge's facts already. */
+function forwardedFacts({ facts, raw }: FastifyRequest): RequestFacts | Refusal {
+  const uri = onlyValue(raw.rawHeaders, 'x-forwarded-uri');
+  if (uri === undefined || uri === '') return { status: 400, code: 'forwarded_uri_missing' };
+  const method = onlyValue(raw.rawHeaders, 'x-forwarded-method');
+  // Without it an unsafe method would be judged as a safe one.
+  if (method === undefined || !METHODS.includes(method) || method === 'CONNECT' || method === 'TRACE')
+    return { status: 400, code: 'forwarded_method_missing' };
+  const safe = method === 'GET' || method === 'HEAD';
+  return {
+    ...facts,
+    method,
+    // Slashes that two readers take for different things, and that nobody here can rewrite: no target at all.
+    rawTarget: upstreamTarget(uri) === uri ? uri : '',
+    navigation: facts.navigation && safe,
+    formNavigation: facts.navigation && !safe,
+    upgrade: method === 'GET' && asksForSocket(raw.headers),
+  };
+}
+
+/** Proxies leave out `Upgrade` when they ask, but not what else comes with a WebSocket handshake (RFC 6455 section 4.1). */
+function asksForSocket(headers: FastifyRequest['headers']): boolean {
+  return (
+    headers['sec-websocket-key'] !== undefined ||
+    headers['sec-websocket-version'] !== undefined ||
+    headers['sec-fetch-mode'] === 'websocket' ||
+    headers.upgrade?.toLowerCase() === 'websocket'
+  );
+}
+
+/** The value of a header that stands exactly once: of two, one is the client's. */
+function onlyValue(rawHeaders: readonly string[], name: string): string | undefined {
+  let found: string | undefined;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.toLowerCase() !== name) continue;
+    if (found !== undefined) return undefined;
+    found = rawHeaders[at + 1];
+  }
+  return found;
+}
+
+/** Those of the client's own headers that the app may get: cookies beside a session, a credential where the route lets one in. */
+function* appHeaders(
+  { headers, generation, raw }: FastifyRequest,
+  { rule, withSession, withCredential }: GateResult,
+): Generator<readonly [string, string]> {
+  if (withSession) {
+    let cookie: string | undefined = headers.cookie;
+    for (const name of ownCookieNames(generation.config))
+      cookie = cookie === undefined ? undefined : stripOwnCookies(cookie, name);
+    if (cookie !== undefined && cookie !== '') yield ['Cookie', cookie];
+  }
+  if (!withCredential) return;
+  for (const name of ['authorization', ...(rule?.credentialHeaders ?? [])]) {
+    const value = onlyValue(raw.rawHeaders, name);
+    if (value !== undefined) yield [name, value];
+  }
+}

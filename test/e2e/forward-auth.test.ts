@@ -1,0 +1,299 @@
+import t from 'tap';
+import { startAskingCaddy, startAskingNginx } from '../support/asking-proxy.ts';
+import { startEchoUpstream, type SeenByUpstream } from '../support/echo-upstream.ts';
+import { startOp } from '../support/op.ts';
+import { freePort } from '../support/ports.ts';
+import { clientOf, startSallyport } from '../support/sallyport.ts';
+import { UserAgent, type UserAgentResponse } from '../support/user-agent.ts';
+
+const token = 'a'.repeat(40);
+
+const routes = [
+  { name: 'administration', path: '/admin/**', require_aal: 'aal2', max_auth_age: '15m' },
+  { name: 'strong', path: '/strong/**', require_aal: 'aal2' },
+  { name: 'open', path: '/open/**', access: 'public' },
+  { name: 'git', path: '/git/**', access: 'credentials' },
+  { name: 'closed', path: '/closed/**', access: 'deny' },
+];
+
+/** Sallyport, an IdP and an app; whoever is to ask stands on `origin`. */
+async function furnish(trusted: readonly string[] = ['127.0.0.1/32']) {
+  const listen = await freePort();
+  const origin = `http://127.0.0.1:${listen}`;
+  const app = await startEchoUpstream();
+  const op = await startOp({ clients: [clientOf(origin, 'idp')] });
+  const sallyport = await startSallyport({
+    origin,
+    upstream: app.url,
+    sources: [{ id: 'idp', issuer: op.issuer, mfa: { mode: 'report_only' } }],
+    config: { server: { listen: '127.0.0.1:0', trusted_proxies: trusted }, routes },
+  });
+  const port = (url: string): number => Number(new URL(url.includes('://') ? url : `http://${url}`).port);
+  return {
+    origin,
+    app,
+    op,
+    sallyport,
+    /** Where Sallyport itself answers. */
+    inner: `http://127.0.0.1:${port(sallyport.listen)}`,
+    ports: { listen, sallyport: port(sallyport.listen), app: port(app.url) },
+    async close() {
+      await sallyport.close();
+      await op.stop();
+      await app.close();
+    },
+  };
+}
+
+const seenIn = (answer: UserAgentResponse): SeenByUpstream => answer.json() as SeenByUpstream;
+
+for (const startProxy of [startAskingNginx, startAskingCaddy]) {
+  const name = startProxy === startAskingNginx ? 'nginx' : 'Caddy';
+  t.test(`${name}, as the example configures it`, async (t) => {
+    const house = await furnish();
+    const { origin, op, app } = house;
+    t.teardown(() => house.close());
+    const proxy = await startProxy(house.ports);
+    t.teardown(() => proxy.close());
+    const alice = new UserAgent();
+
+    t.test('a person without a session signs in and comes back to the very page', async (t) => {
+      const { chain, last } = await alice.follow(`${origin}/page?q=1&r=%2F`);
+      t.equal(chain[0]?.status, 302);
+      t.equal(
+        chain[0]?.location,
+        `${origin}/_sallyport/signin?return_to=${encodeURIComponent('/page?q=1&r=%2F')}`,
+      );
+      t.equal(last.status, 200);
+      t.equal(last.url, `${origin}/page?q=1&r=%2F`);
+    });
+
+    t.test('the app gets the identity, and neither our cookie nor what the client made up', async (t) => {
+      alice.setCookie(origin, 'theme=dark; Path=/');
+      const answer = await alice.request('GET', `${origin}/page`, {
+        headers: {
+          'x-forwarded-user': 'root',
+          'x-forwarded-groups': 'admins',
+          'x-sallyport-assertion': 'made-up',
+          ...(name === 'Caddy' ? { 'x-sallyport-cookie': 'made=up' } : {}),
+          authorization: `Bearer ${token}`,
+        },
+      });
+      const { headers } = seenIn(answer);
+      t.match(headers, {
+        'x-forwarded-user': 'alice',
+        'x-forwarded-email': 'alice@example.com',
+        'x-forwarded-groups': 'dev',
+        'x-forwarded-preferred-username': 'alice',
+        'x-sallyport-assertion': /^ey[\w-]+\.[\w-]+\.[\w-]+$/,
+        cookie: 'theme=dark',
+      });
+      t.notOk(headers['authorization'], 'the credential goes along on credentials routes alone');
+      t.notMatch(JSON.stringify(headers), /made|root|sallyport=/);
+    });
+
+    t.test('anything but a person is told, and not sent anywhere', async (t) => {
+      const tool = new UserAgent();
+      const plain = await tool.request('GET', `${origin}/page`);
+      t.equal(plain.status, 401);
+      t.equal(plain.location, undefined);
+      const git = await tool.request('GET', `${origin}/git/x`);
+      t.equal(git.status, 401);
+      t.match(git.headers['www-authenticate'], /^Basic realm=/);
+      t.equal((await tool.request('POST', `${origin}/page`, { body: 'a=b' })).status, 401);
+      t.equal((await alice.request('GET', `${origin}/closed/x`)).status, 403);
+    });
+
+    t.test('public: everyone, as nobody', async (t) => {
+      const answer = await new UserAgent().request('GET', `${origin}/open/x`, {
+        headers: {
+          'x-forwarded-user': 'root',
+          cookie: 'forge_session=old',
+          authorization: `Bearer ${token}`,
+        },
+      });
+      t.equal(answer.status, 200);
+      const { headers } = seenIn(answer);
+      t.notOk(headers['x-forwarded-user']);
+      t.notOk(headers['cookie'], 'an old cookie of the app is no second way in');
+      t.notOk(headers['authorization']);
+    });
+
+    t.test('a credential goes along where the route lets one in, and alone', async (t) => {
+      const answer = await alice.request('GET', `${origin}/git/x`, {
+        headers: { authorization: `Bearer ${token}` },
+      });
+      const { headers } = seenIn(answer);
+      t.equal(headers['authorization'], `Bearer ${token}`);
+      t.notOk(headers['x-forwarded-user']);
+      t.notOk(headers['cookie']);
+    });
+
+    t.test('a made-up description of the request is overwritten', async (t) => {
+      const spoofed = {
+        'x-forwarded-uri': '/open/x',
+        'x-forwarded-method': 'GET',
+        'x-forwarded-host': 'evil.example',
+        'x-original-url': '/open/x',
+        'x-forwarded-for': '203.0.113.9',
+      };
+      const tool = new UserAgent();
+      t.equal((await tool.request('GET', `${origin}/page`, { headers: spoofed })).status, 401);
+      t.equal((await alice.request('GET', `${origin}/closed/x`, { headers: spoofed })).status, 403);
+      const own = await alice.request('GET', `${origin}/_sallyport/auth`, { headers: spoofed });
+      t.equal(own.status, 404, 'clients do not ask themselves');
+    });
+
+    t.test('no reading of a path leads past the rules', async (t) => {
+      const before = app.seen.length;
+      for (const path of [
+        '/open/..%2fpage',
+        '/open/%2e%2e/page',
+        '/open%2fx',
+        '//open/page',
+        '/%63losed/x',
+      ]) {
+        const { status } = await new UserAgent().request('GET', `${origin}${path}`);
+        t.ok([400, 401, 403].includes(status), `${path}: ${status}`);
+      }
+      t.equal(app.seen.length, before);
+    });
+
+    t.test('a request from another site is refused', async (t) => {
+      const answer = await alice.request('POST', `${origin}/page`, {
+        body: 'a=b',
+        headers: { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+      });
+      t.equal(answer.status, 403);
+      const socket = await alice.request('GET', `${origin}/page`, {
+        headers: {
+          'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+          'sec-websocket-version': '13',
+          origin: 'https://evil.example',
+        },
+      });
+      t.equal(socket.status, 403, 'a WebSocket from elsewhere');
+    });
+
+    t.test('too little assurance: a person proves more and comes back', async (t) => {
+      const bob = new UserAgent();
+      const withMfa = op.nextLogin;
+      op.nextLogin = {
+        ...withMfa,
+        sub: 'bob',
+        amr: ['pwd'],
+        claims: { ...withMfa.claims, preferred_username: 'bob', email: 'bob@example.com' },
+      };
+      const passwordOnly = op.nextLogin;
+      t.equal((await bob.follow(`${origin}/page`)).last.status, 200);
+      const challenge = await bob.request('GET', `${origin}/strong/x`);
+      t.equal(challenge.status, 401);
+      t.match(challenge.headers['www-authenticate'], /insufficient_user_authentication/);
+      op.nextLogin = { ...passwordOnly, amr: ['pwd', 'otp', 'mfa'] };
+      const { chain, last } = await bob.follow(`${origin}/strong/x?a=1`);
+      t.match(chain[0]?.location, `${origin}/_sallyport/signin?step_up=1&source=idp`);
+      t.equal(last.status, 200);
+      t.equal(last.url, `${origin}/strong/x?a=1`);
+      t.match(seenIn(last).headers, { 'x-forwarded-user': 'bob' });
+      op.nextLogin = passwordOnly;
+      const eve = new UserAgent();
+      const { last: refused } = await eve.follow(`${origin}/strong/x`);
+      t.equal(refused.status, 403, 'the IdP brings back no more');
+      op.nextLogin = withMfa;
+    });
+  });
+}
+
+t.test('Traefik: its shape of request', async (t) => {
+  const house = await furnish();
+  const { origin, inner } = house;
+  t.teardown(() => house.close());
+  const { host } = new URL(origin);
+
+  /** As Traefik asks: GET, the client's headers, and its own five. */
+  async function ask(
+    uri: string,
+    headers: Readonly<Record<string, string>> = {},
+    method = 'GET',
+  ): Promise<UserAgentResponse> {
+    return new UserAgent().request('GET', `${inner}/_sallyport/auth?redirect=302`, {
+      headers: {
+        'x-forwarded-method': method,
+        'x-forwarded-proto': 'http',
+        'x-forwarded-host': host,
+        'x-forwarded-uri': uri,
+        'x-forwarded-for': '192.0.2.7',
+        ...headers,
+      },
+    });
+  }
+  const page = {
+    accept: 'text/html',
+    'sec-fetch-mode': 'navigate',
+    'sec-fetch-dest': 'document',
+    'sec-fetch-site': 'none',
+  };
+
+  // A sign-in without any proxy: Host and port are what X-Forwarded-Host says.
+  const agent = new UserAgent({ resolve: { [host]: { host: '127.0.0.1', port: house.ports.sallyport } } });
+  t.equal(
+    (await agent.follow(`${origin}/_sallyport/signin?return_to=/_sallyport/whoami`)).chain.at(-1)?.status,
+    200,
+  );
+  const cookie = agent
+    .cookies(origin)
+    .map(({ name, value }) => `${name}=${value}`)
+    .join('; ');
+
+  t.test('202 with the identity', async (t) => {
+    const answer = await ask('/page?x', { cookie });
+    t.equal(answer.status, 202);
+    t.match(answer.headers, { 'x-forwarded-user': 'alice', 'cache-control': 'no-store' });
+    t.notOk(answer.headers['set-cookie']);
+  });
+
+  t.test('302 for a person; 401 for a form that was sent, with a page and nowhere to go', async (t) => {
+    const sent = await ask('/page?x', page);
+    t.equal(sent.status, 302);
+    t.equal(sent.location, `${origin}/_sallyport/signin?return_to=%2Fpage%3Fx`);
+    const form = await ask('/page', page, 'POST');
+    t.equal(form.status, 401);
+    t.equal(form.location, undefined);
+    t.match(form.headers['content-type'], /text\/html/);
+    const withoutQuery = await new UserAgent().request('GET', `${inner}/_sallyport/auth`, {
+      headers: { ...page, 'x-forwarded-method': 'GET', 'x-forwarded-uri': '/page', 'x-forwarded-host': host },
+    });
+    t.equal(withoutQuery.status, 401);
+    t.equal(withoutQuery.location, `${origin}/_sallyport/signin?return_to=%2Fpage`);
+  });
+
+  t.test('403: denied, malformed, ours', async (t) => {
+    for (const uri of ['/closed/x', '/../x', '//x', '/_sallyport/whoami', 'http://x/', '*'])
+      t.equal((await ask(uri, { cookie })).status, 403, uri);
+    t.equal((await ask('/page', { cookie, 'sec-fetch-site': 'cross-site' }, 'POST')).status, 403);
+  });
+
+  t.test('400 without what is needed to judge', async (t) => {
+    const bare = (headers: Readonly<Record<string, string | readonly string[]>>) =>
+      new UserAgent().request('GET', `${inner}/_sallyport/auth`, {
+        headers: { 'x-forwarded-host': host, cookie, ...headers },
+      });
+    t.equal((await bare({ 'x-forwarded-method': 'GET' })).status, 400);
+    t.equal((await bare({ 'x-forwarded-uri': '/page' })).status, 400);
+    t.equal((await bare({ 'x-forwarded-uri': '', 'x-forwarded-method': 'GET' })).status, 400);
+    t.equal((await bare({ 'x-forwarded-uri': '/page', 'x-forwarded-method': 'NONE' })).status, 400);
+    const twice = { 'x-forwarded-uri': ['/open/x', '/page'], 'x-forwarded-method': 'GET' };
+    t.equal((await bare(twice)).status, 400);
+  });
+});
+
+t.test('a peer that is not trusted describes nothing', async (t) => {
+  const house = await furnish([]);
+  t.teardown(() => house.close());
+  const { host } = new URL(house.origin);
+  const answer = await new UserAgent().request('GET', `${house.inner}/_sallyport/auth`, {
+    headers: { host, 'x-forwarded-uri': '/open/x', 'x-forwarded-method': 'GET', 'x-forwarded-host': host },
+  });
+  t.equal(answer.status, 400);
+  t.equal(answer.json().error, 'peer_not_trusted');
+});
