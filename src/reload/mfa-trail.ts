@@ -105,12 +105,15 @@ interface Change {
   readonly next: SourceEntry | undefined;
 }
 
+/** A source, and the number up to which its changes are known. */
+type Known = readonly [source: string, seq: number];
+
 /** Creates the trail over a store. */
 export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
   const { store, sealing, audit, clock, randomness, retryMs = 3000 } = deps;
   const replica = randomToken(randomness, 96);
-  /** Told by other replicas, and the same as something applied here. */
-  const matched = new Set<string>();
+  /** By source: up to this number, what was told is known here, told by this replica or the same as something applied here. */
+  const knownUpTo = new Map<string, number>();
   const queue: Work[] = [];
   let running: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -164,6 +167,7 @@ export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
       const { token, changes } = work.unsure;
       work.unsure = undefined;
       if (record?.token === token) {
+        learn(changes.map(({ source }) => [source, record.seq]));
         tell(changes, work.author);
         return true;
       }
@@ -173,7 +177,7 @@ export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
     const silent = work.atStart && !deps.lasting;
     const stale = opened?.sealedByFirst === false;
     if (changes.length === 0 && !stale) {
-      for (const each of told) matched.add(each);
+      learn(told);
       return true;
     }
 
@@ -207,7 +211,8 @@ export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
       work.unsure = { token, changes };
       throw error;
     }
-    for (const each of told) matched.add(each);
+    learn(told);
+    learn(changes.map(({ source }) => [source, seq]));
     if (!silent) tell(changes, work.author);
     return true;
   }
@@ -215,39 +220,46 @@ export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
   function findChanges(
     work: Work,
     record: TrailRecord | undefined,
-  ): { readonly changes: readonly Change[]; readonly told: readonly string[] } {
+  ): { readonly changes: readonly Change[]; readonly told: readonly Known[] } {
     const known = record?.sources ?? {};
     const wanted = new Map(work.wanted);
     if (work.whole) for (const id of Object.keys(known)) if (!wanted.has(id)) wanted.set(id, undefined);
     const changes: Change[] = [];
-    const told: string[] = [];
+    const told: Known[] = [];
+    const last = record?.seq ?? 0;
     for (const [source, next] of wanted) {
       const previous = Object.hasOwn(known, source) ? known[source] : undefined;
-      const toldAs = findTold(work, record, source, next?.hash ?? 'none');
-      if (toldAs !== undefined) told.push(toldAs);
-      else if (previous?.hash !== next?.hash) changes.push({ source, previous, next });
+      if (previous?.hash === next?.hash) {
+        told.push([source, last]);
+        continue;
+      }
+      // A start compares with what holds now, not with what held a minute ago.
+      const toldAs = work.atStart ? undefined : findTold(work, record, source, next?.hash ?? 'none');
+      if (toldAs === undefined) changes.push({ source, previous, next });
+      else told.push([source, toldAs]);
     }
     return { changes, told };
   }
 
-  /** Under what number another replica has told of this very change already; each telling stands for one change here. */
+  /** Under what number another replica has told of this very change already, and of the way back since. */
   function findTold(
     work: Work,
     record: TrailRecord | undefined,
     source: string,
     hash: string,
-  ): string | undefined {
-    // A start compares with what holds now, not with what held a minute ago.
-    if (work.atStart) return undefined;
-    const entry = record?.history.find(
+  ): number | undefined {
+    return record?.history.find(
       (each) =>
         each.source === source &&
         each.hash === hash &&
         each.by !== replica &&
-        !matched.has(`${each.seq} ${source}`) &&
+        each.seq > (knownUpTo.get(source) ?? 0) &&
         Math.abs(each.atMs - work.atMs) <= sameChangeMs,
-    );
-    return entry === undefined ? undefined : `${entry.seq} ${source}`;
+    )?.seq;
+  }
+
+  function learn(all: readonly Known[]): void {
+    for (const [source, seq] of all) knownUpTo.set(source, Math.max(seq, knownUpTo.get(source) ?? 0));
   }
 
   function tell(changes: readonly Change[], { actor, actorFrom, ref }: Author): void {

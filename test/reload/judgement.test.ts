@@ -1,0 +1,129 @@
+import t from 'tap';
+import type { Clock } from '../../src/kernel/clock.ts';
+import { startEchoUpstream } from '../support/echo-upstream.ts';
+import { startOp } from '../support/op.ts';
+import { clientOf, testClient } from '../support/sallyport.ts';
+import { until } from '../support/until.ts';
+import { UserAgent } from '../support/user-agent.ts';
+import { openDesk, soundConfig, startReplica } from './stage.ts';
+
+type Json = Record<string, unknown>;
+
+const upstream = await startEchoUpstream();
+t.teardown(() => upstream.close());
+
+/** A Sallyport with a real OP behind it, at a clock of its own. */
+async function openStage(
+  t: { teardown(fn: () => unknown): unknown; equal(a: unknown, b: unknown): unknown },
+  mfa: Json,
+  offsetMs = 0,
+) {
+  const desk = openDesk();
+  const { origin, config } = await soundConfig(upstream.url);
+  const op = await startOp({ clients: [clientOf(origin, 'idp', 'other')] });
+  const offset = { ms: offsetMs };
+  const clock: Clock = { nowMs: () => Date.now() + offset.ms };
+  const withSources = (...sources: Json[]): Json => ({
+    ...config,
+    sources: sources.map((source) => ({ issuer: op.issuer, ...testClient, ...source })),
+  });
+  desk.write(withSources({ id: 'idp', mfa }));
+  const replica = await startReplica(desk.path, { clock });
+  t.teardown(async () => {
+    await replica.close();
+    await op.stop();
+    desk.clear();
+  });
+  const browser = new UserAgent();
+  return {
+    origin,
+    op,
+    replica,
+    browser,
+    offset,
+    /** The status of the page, and what whoami says of the session's MFA. */
+    async look(): Promise<readonly [number, string | undefined]> {
+      const page = await browser.request('GET', `${origin}/page`);
+      const whoami = await browser.request('GET', `${origin}/_sallyport/whoami`);
+      return [page.status, (whoami.json() as { mfa?: { status: string } }).mfa?.status];
+    },
+    async apply(...sources: Json[]): Promise<void> {
+      desk.write(withSources(...sources));
+      const outcome = await replica.supervisor.reload({ trigger: 'command' });
+      t.equal(outcome.result, 'applied');
+    },
+  };
+}
+
+t.test('running sessions are judged by the policy in force: rehearsal, enforce, rehearsal', async (t) => {
+  const stage = await openStage(t, { mode: 'report_only' });
+  stage.op.nextLogin = { ...stage.op.nextLogin, amr: ['pwd'] };
+  t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+  t.strictSame(await stage.look(), [200, 'would_reject']);
+  await stage.apply({ id: 'idp', mfa: { mode: 'enforce' } });
+  t.strictSame(await stage.look(), [401, undefined]);
+  await stage.apply({ id: 'idp', mfa: { mode: 'report_only' } });
+  t.strictSame(await stage.look(), [200, 'would_reject'], 'nobody was signed out by it');
+  await stage.apply({ id: 'idp', mfa: { mode: 'enforce', aal2_amr_values: ['pwd'] } });
+  t.strictSame(await stage.look(), [200, 'verified']);
+  t.same(stage.replica.audited('session.ended'), []);
+});
+
+t.test(
+  'on the day of report_only_until the rule holds, for sessions and for what is asked of the IdP',
+  async (t) => {
+    const day = new Date(Date.now() + 3_600_000).toISOString();
+    const mfa = { preset: 'google_mfa', acr_values: [], mode: 'report_only', report_only_until: day };
+    const stage = await openStage(t, mfa);
+    stage.op.nextLogin = { ...stage.op.nextLogin, amr: ['pwd'] };
+    const asked = (): Json => {
+      const request = stage.op.requests.filter(
+        ({ endpoint }) => endpoint === 'authorization' || endpoint === 'par',
+      );
+      const claims = request.map(({ params }) => params['claims']).filter((each) => each !== undefined);
+      return (JSON.parse(claims.at(-1) ?? '{}') as { id_token: { amr: Json } }).id_token.amr;
+    };
+    t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+    t.strictSame(asked(), { essential: false });
+    t.strictSame(await stage.look(), [200, 'would_reject']);
+    stage.offset.ms = 3_600_000;
+    t.strictSame(await stage.look(), [401, undefined]);
+    await stage.browser
+      .request('GET', `${stage.origin}/_sallyport/signin`, { navigate: true })
+      .then(({ location }) => new UserAgent().request('GET', location ?? ''));
+    t.strictSame(asked(), { essential: true });
+  },
+);
+
+t.test(
+  'a source that is removed, or becomes another, ends its sessions: told and counted once',
+  async (t) => {
+    const stage = await openStage(t, {});
+    const ended = 'sallyport_sessions_ended_total{why="source_removed"}';
+    t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+    await stage.apply({ id: 'other' });
+    t.strictSame(await stage.look(), [401, undefined]);
+    await until(() => stage.replica.audited('session.ended').length > 0, 'the end is told');
+    t.strictSame(await stage.look(), [401, undefined]);
+    await stage.apply({ id: 'idp' });
+    t.strictSame(await stage.look(), [401, undefined], 'it does not come back with its source');
+    t.equal(stage.replica.audited('session.ended').length, 1);
+    t.match(stage.replica.audited('session.ended')[0], { why: 'source_removed', auth_source: 'idp' });
+    t.equal(await stage.replica.metric(ended), 1);
+
+    t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+    await stage.apply({ id: 'idp', client_id: 'another' });
+    t.strictSame(await stage.look(), [401, undefined]);
+    await until(() => stage.replica.audited('session.ended').length === 2, 'another client ends them too');
+  },
+);
+
+t.test('limits of sessions follow the file', async (t) => {
+  const stage = await openStage(t, {});
+  t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+  stage.offset.ms = 2 * 3_600_000;
+  t.equal((await stage.look())[0], 200, 'idle for two hours of eight');
+  stage.offset.ms += 3_600_000;
+  await stage.apply({ id: 'idp', display_name: 'unrelated' });
+  t.equal((await stage.look())[0], 200);
+});
