@@ -220,7 +220,7 @@ t.test('from "we trust the IdP" to "we verify it"', async (t) => {
 
   await t.test('then everyone', async (t) => {
     const { browser: sam } = await signIn('sam');
-    const { mode: _, ...rest } = mended;
+    const rest = { ...mended, mode: 'enforce' };
     write('week-4', { preset: 'generic' }, rest);
     await applied('week-4');
     t.equal(await hello(sam), 200, 'who has proved MFA notices nothing');
