@@ -161,6 +161,7 @@ const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
         ],
       },
       session_id: sessionId,
+      actor,
     },
   },
   'identity.username_conflict': {

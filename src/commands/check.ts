@@ -157,9 +157,11 @@ function formatAreas(areas: readonly Area[]): string[] {
 function formatReport({ areas, register, routes, failed, warned }: Report): string {
   const lines = formatAreas(areas);
   lines.push('', 'register at the IdP');
-  for (const { source, redirect_uris, post_logout_redirect_uris } of register) {
+  for (const { source, redirect_uris, post_logout_redirect_uris, ...logout } of register) {
     for (const uri of redirect_uris) lines.push(`  ${source}: redirect URI ${uri}`);
     for (const uri of post_logout_redirect_uris) lines.push(`  ${source}: post-logout redirect URI ${uri}`);
+    lines.push(`  ${source}: back-channel logout URI ${logout.backchannel_logout_uri}`);
+    lines.push(`  ${source}: front-channel logout URI ${logout.frontchannel_logout_uri}`);
   }
   lines.push('', 'routes, first match wins');
   const width = (of: (route: (typeof routes)[number]) => string) =>

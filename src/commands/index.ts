@@ -14,6 +14,7 @@ const loaders: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['check', async () => (await import('./check.ts')).checkCommand],
   ['explain', async () => (await import('./explain.ts')).explainCommand],
   ['canary', async () => (await import('./canary.ts')).canaryCommand],
+  ['sessions', async () => (await import('./sessions.ts')).sessionsCommand],
   ['users', async () => (await import('./users.ts')).usersCommand],
   ['reload', async () => (await import('./reload.ts')).reloadCommand],
   ['schema', async () => (await import('./schema.ts')).schemaCommand],

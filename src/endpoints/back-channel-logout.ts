@@ -36,7 +36,7 @@ export function addBackChannelLogout(scope: FastifyInstance, tools: EndpointTool
       });
     }
     try {
-      const token = tokenIn(request.body);
+      const token = isForm(request) ? tokenIn(request.body) : undefined;
       if (token === undefined) return bad(request, source, 'logout_token_missing');
       const logout = await source.provider.verifyLogoutToken(token);
       const id = JSON.stringify([source.config.id, source.config.issuer, logout.jti]);
@@ -84,6 +84,11 @@ export function addBackChannelLogout(scope: FastifyInstance, tools: EndpointTool
 
 function sourceOf({ generation, params }: FastifyRequest): Source | undefined {
   return generation.sources.get((params as { readonly source: string }).source);
+}
+
+/** The only way in which a logout token is sent (section 2.5). */
+function isForm({ headers }: FastifyRequest): boolean {
+  return /^application\/x-www-form-urlencoded *(;|$)/i.test(headers['content-type'] ?? '');
 }
 
 function tokenIn(body: unknown): string | undefined {

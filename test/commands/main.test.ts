@@ -15,7 +15,18 @@ const main = ['--import=tsx', 'src/main.ts'];
 const env = { PATH: process.env['PATH'] ?? '' };
 
 t.test('help names every command', async (t) => {
-  t.same(commandNames, ['serve', 'check', 'explain', 'canary', 'users', 'reload', 'schema', 'demo', 'version']);
+  t.same(commandNames, [
+    'serve',
+    'check',
+    'explain',
+    'canary',
+    'sessions',
+    'users',
+    'reload',
+    'schema',
+    'demo',
+    'version',
+  ]);
   for (const spelling of ['--help', '-h', 'help']) {
     const { status, stdout, stderr } = await run(spelling);
     t.equal(status, 0);

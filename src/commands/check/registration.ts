@@ -7,6 +7,9 @@ export interface Registration {
   readonly source: string;
   readonly redirect_uris: readonly string[];
   readonly post_logout_redirect_uris: readonly string[];
+  /** One will do: the IdP itself calls it, and any replica does the work. */
+  readonly backchannel_logout_uri: string;
+  readonly frontchannel_logout_uri: string;
 }
 
 /** The URIs to register, of every source on every public origin. */
@@ -16,6 +19,8 @@ export function registrations(config: Config): readonly Registration[] {
     source: id,
     redirect_uris: origins.map((origin) => redirectUri(origin, prefix, id)),
     post_logout_redirect_uris: origins.map((origin) => `${origin}${prefix}/signed-out`),
+    backchannel_logout_uri: `${origins[0] ?? ''}${prefix}/backchannel-logout/${id}`,
+    frontchannel_logout_uri: `${origins[0] ?? ''}${prefix}/frontchannel-logout/${id}`,
   }));
 }
 
