@@ -27,6 +27,9 @@ export interface SupervisorOptions {
   readonly watchEveryMs?: number;
 }
 
+/** With a control socket, a changed file is applied without a command only after so many looks: some ten seconds. */
+const looksBeforeCommand = 10;
+
 /**
  * Watches over a running process: changes of the configuration's file and of every file that it names, and the control
  * socket. (Signals are the command's, which owns the process.)
@@ -79,10 +82,11 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
     return sorted([path, ...named.filter((file) => !own.includes(file))]);
   }
 
-  const watch = watchFiles(
-    () => void reload({ trigger: 'file' }),
-    options.watchEveryMs === undefined ? {} : { intervalMs: options.watchEveryMs },
-  );
+  const watch = watchFiles(() => void reload({ trigger: 'file' }), {
+    ...(options.watchEveryMs !== undefined && { intervalMs: options.watchEveryMs }),
+    // Whoever has a control socket may be about to say, with `--actor`, who has changed the file.
+    restLooks: options.controlSocket === undefined ? 1 : looksBeforeCommand,
+  });
   let control: ControlSocket | undefined;
   try {
     // The start has read the file a while ago.

@@ -11,18 +11,24 @@ export interface FileWatch {
 export interface FileWatchOptions {
   /** How often the files are looked at. Milliseconds. */
   readonly intervalMs?: number;
+  /** In how many looks after the first a change must be the same before it counts. Default 1. */
+  readonly restLooks?: number;
 }
 
 /**
- * Calls back when what files hold has changed and is at rest: the same in two looks one after the other. Polls, and looks
+ * Calls back when what files hold has changed and is at rest: the same in looks one after the other. Polls, and looks
  * through symbolic links: an editor's rename, a Kubernetes ConfigMap's `..data` and a network mount all look alike to it, where
  * change events are missed or come for half-written files. A file that was only touched, or written the same, is no change.
  */
-export function watchFiles(onChange: () => void, { intervalMs = 1000 }: FileWatchOptions = {}): FileWatch {
+export function watchFiles(
+  onChange: () => void,
+  { intervalMs = 1000, restLooks = 1 }: FileWatchOptions = {},
+): FileWatch {
   let files: readonly string[] = [];
   let knownStats = '';
   let knownContent = '';
   let lastStats = '';
+  let restingFor = 0;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
   let round = 0;
@@ -31,9 +37,9 @@ export function watchFiles(onChange: () => void, { intervalMs = 1000 }: FileWatc
     const mine = round;
     const stats = await statAll(files);
     if (stopped || mine !== round) return;
-    const atRest = stats === lastStats;
+    restingFor = stats === lastStats ? restingFor + 1 : 0;
     lastStats = stats;
-    if (!atRest || stats === knownStats) return;
+    if (restingFor < restLooks || stats === knownStats) return;
     const content = await contentOf(files);
     if (isOver(mine)) return;
     knownStats = stats;

@@ -45,12 +45,13 @@ t.test('what a running process cannot follow keeps its value and is named; all e
     t.strictSame(keepRunning(running, config).restartRequired, [], 'what is in force needs no restart');
     const [section, key] = (keys[0] ?? '').split('.');
     for (const name of Object.keys(next) as (keyof typeof next)[]) {
-      const expected: Record<string, unknown> = { ...(next[name] as object) };
       const before = running[name] as Record<string, unknown>;
-      if (name === section && key !== undefined) {
-        if (before[key] === undefined) delete expected[key];
-        else expected[key] = before[key];
-      }
+      const expected = Object.fromEntries(
+        Object.entries({
+          ...(next[name] as object),
+          ...(name === section && key !== undefined && { [key]: before[key] }),
+        }).filter(([, value]) => value !== undefined),
+      );
       t.same({ ...(config[name] as object) }, expected, `${name} of ${JSON.stringify(over)}`);
     }
   }

@@ -27,7 +27,7 @@ async function startApp() {
   });
   const stop: (() => void)[] = [];
   const sockets = new WebSocketServer({ server });
-  sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(String(data))));
+  sockets.on('connection', (socket) => socket.on('message', (data: Buffer) => socket.send(data.toString())));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -86,7 +86,7 @@ t.test('fifty reloads under load: no request, stream, WebSocket or session is lo
 
   const socket = new WebSocket(`${origin.replace('http', 'ws')}/live`, { headers: { cookie, origin } });
   const heard: string[] = [];
-  socket.on('message', (data) => heard.push(String(data)));
+  socket.on('message', (data: Buffer) => heard.push(data.toString()));
   await once(socket, 'open');
 
   let busy = true;

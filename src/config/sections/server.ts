@@ -99,7 +99,7 @@ export const operations = z
       .optional()
       .meta({
         description:
-          'Unix socket for `sallyport reload --actor`. Without it: SIGHUP and changes of the file.',
+          'Unix socket for `sallyport reload --actor`, which may be opened by the user that runs Sallyport. With it, a changed file is applied by itself only after ten seconds, so that the command comes first; without it, at once.',
         examples: ['/run/sallyport/control.sock'],
       }),
   })
