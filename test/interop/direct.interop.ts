@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import t from 'tap';
 import { checkCommand } from '../../src/commands/check.ts';
 import { freePort } from '../support/ports.ts';
-import { adminName, startForge } from './forge.ts';
+import { adminName, startForge, type Forge } from './forge.ts';
 
 class TextSink extends Writable {
   text = '';
@@ -108,6 +108,36 @@ t.test('what docs/forgejo.md says of the forge is so', async (t) => {
     const junk = await as({ cookie, authorization: 'Basic !!!' }, '/user/settings');
     t.equal(junk.status, 200, 'also beside an Authorization that makes no sense');
   });
+
+  t.test(
+    'a user renames the account by hand, though the form greys it out, unless change_username is disabled',
+    async (t) => {
+      const rename = async (forge: Forge, from: string, to: string) => {
+        await forge.direct({ path: '/', headers: { 'x-webauth-user': from } });
+        await forge.direct({
+          method: 'POST',
+          path: '/user/settings',
+          headers: { 'x-webauth-user': from, 'content-type': 'application/x-www-form-urlencoded' },
+          body: new URLSearchParams({ name: to, visibility: '0' }).toString(),
+        });
+        const found = await forge.direct({
+          path: `/api/v1/users/${to}`,
+          headers: { 'x-webauth-user': adminName },
+        });
+        return found.status === 200;
+      };
+      t.notOk(await rename(forge, 'mallory', 'victim'));
+      const lax = await startForge({
+        rootUrl: 'http://127.0.0.1',
+        ini: { admin: { USER_DISABLED_FEATURES: '' } },
+      });
+      t.teardown(() => lax.stop());
+      t.ok(
+        await rename(lax, 'mallory', 'victim'),
+        'Victim would now sign in to an account that Mallory has tokens of',
+      );
+    },
+  );
 
   t.test('the header comes before the cookie', async (t) => {
     const given = await as({ 'x-webauth-user': 'alice' }, '/user/settings');
