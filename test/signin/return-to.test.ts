@@ -14,6 +14,8 @@ t.test('a local path is kept', async (t) => {
     '/a//b',
     '/100%25',
     '/_sallyport/whoami',
+    '/_sallyport/status',
+    '/_sallyport/canary/entra',
     '/_sallyportal/signin',
   ]) {
     t.equal(localReturnTo(path), path);
@@ -87,6 +89,9 @@ t.test('our own sign-in and sign-out endpoints become /, in every spelling', asy
     '/_sallyport/signed-out',
     '/_sallyport',
     '/_sallyport/whoami/x',
+    '/_sallyport/canary',
+    '/_sallyport/canary/entra/x',
+    '/_sallyport/status/x',
   ]) {
     t.equal(localReturnTo(value), '/', value);
   }

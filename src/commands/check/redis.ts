@@ -31,6 +31,12 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
     await store.touch(key, 5_000);
     await store.get(key);
     await store.delete(key);
+    await store.count(`${key}:count`, 'one', Buffer.from('check'), 5_000);
+    await store.counts(`${key}:count`);
+    await store.delete(`${key}:count`);
+    await store.prepend(`${key}:list`, Buffer.from('check'), 1, 5_000);
+    await store.list(`${key}:list`);
+    await store.delete(`${key}:list`);
   } catch (error) {
     if (!isFault(error, 'store_unavailable')) throw error;
     return {
@@ -82,8 +88,10 @@ function cureOf(cause: string): string {
     return 'correct the host name in session.redis.url';
   if (cause.startsWith('NOAUTH') || cause.startsWith('WRONGPASS'))
     return 'give session.redis.username and password_file';
-  if (cause.startsWith('NOPERM'))
-    return 'allow the user get, set, pexpire, pttl, del on the key prefix, and scan, ping';
+  // What a transaction holds is refused when it is to be carried out.
+  if (cause.startsWith('NOPERM') || cause.startsWith('EXECABORT')) {
+    return 'allow the user the categories @read and @write on the key prefix, with @transaction, scan, publish, subscribe and ping';
+  }
   if (cause.startsWith('READONLY')) return 'point session.redis.url at the primary';
   if (cause.startsWith('no answer'))
     return 'the server accepts connections but does not answer: see whether it is stuck or firewalled';
