@@ -89,7 +89,12 @@ export function sendCanary(
 ): Promise<FastifyReply> {
   const { generation } = request;
   const { decision, failure, result } = report;
-  const notices = { no: undefined, delivered: texts.canary.delivered, link_used: texts.canary.linkUsed };
+  const notices = {
+    no: undefined,
+    delivered: texts.canary.delivered,
+    link_used: texts.canary.linkUsed,
+    link_open: texts.canary.linkOpen,
+  };
   const view: CanaryView = {
     sourceName: nameOf(source),
     notice: notices[delivered],

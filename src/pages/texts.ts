@@ -50,6 +50,7 @@ export const texts = {
     title: (name: string): string => `Canary: ${name}`,
     lead: 'This sign-in was a test: it started no session and changed none.',
     delivered: 'Whoever made this link sees this result at their terminal as well.',
+    linkOpen: 'This says nothing about MFA. The link is still good: open it again in a few moments.',
     linkUsed: 'This link had been used before, so nobody else sees this result.',
     proven: 'AAL2: the identity provider proved multi-factor authentication',
     provenWeak: 'AAL2, on weak evidence',

@@ -161,11 +161,13 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
     auditCanary(deps, request, origin, startedBy, answer, report);
     // An IdP that is down says nothing about MFA: the link may be tried again.
     const delivered =
-      ticket === undefined || report.result === 'idp_unavailable'
+      ticket === undefined
         ? 'no'
-        : (await tickets.settle(ticket, report))
-          ? 'delivered'
-          : 'link_used';
+        : report.result === 'idp_unavailable'
+          ? 'link_open'
+          : (await tickets.settle(ticket, report))
+            ? 'delivered'
+            : 'link_used';
     return { kind: 'canary', report, delivered, setCookies };
   }
 

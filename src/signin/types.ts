@@ -53,7 +53,7 @@ export interface CanaryDone {
   readonly kind: 'canary';
   readonly report: CanaryReport;
   /** Whether somebody waits for it at a terminal, and got it. */
-  readonly delivered: 'no' | 'delivered' | 'link_used';
+  readonly delivered: 'no' | 'delivered' | 'link_used' | 'link_open';
   readonly setCookies: readonly string[];
 }
 

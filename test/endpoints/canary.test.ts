@@ -181,6 +181,10 @@ t.test('a one-time link needs no session, delivers once, and not to another sour
   t.equal((await tickets.find(ticket))?.report, undefined);
   const wrong = await new UserAgent().follow(`${house.origin}${prefix}/canary/other?ticket=${ticket}`);
   t.equal(wrong.last.status, 403);
+  house.op.fault = (endpoint) => (endpoint === 'token' ? { kind: 'reset' } : undefined);
+  t.match((await canary(house, new UserAgent(), `?ticket=${ticket}`)).body, /The link is still good/);
+  house.op.fault = undefined;
+  house.audit.length = 0;
   const [one, two] = [new UserAgent(), new UserAgent()];
   const half = async (agent: UserAgent) =>
     (
