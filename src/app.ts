@@ -29,6 +29,7 @@ import { createReloads } from './reloads.ts';
 import type { Sealing } from './session/sealing.ts';
 import { createSessions } from './session/sessions.ts';
 import { createStore } from './session/store.ts';
+import { createBearer } from './signin/bearer.ts';
 import type { Store } from './session/types.ts';
 
 /** How many opened sessions one process keeps in memory; the least recently used go first. */
@@ -197,6 +198,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       boundCookiesOf: ({ config: { upstream } }) => createBoundCookies(boundCookieNames(upstream), sealing),
       endSession: (request, record, cookieValue) =>
         endSession({ sessions, audit, meter, sealing, clock }, request, record, cookieValue),
+      openBearer: createBearer({ sealing, store, sessions, audit, meter, clock, randomness, logFault }),
       render: createRenderer({ clock }),
       registerEndpoints: (scope) =>
         registerEndpoints(scope, {

@@ -1,3 +1,4 @@
+import { checkBearer } from './bearer-checks.ts';
 import type { Finding, KeyPath } from './faults.ts';
 import { Judge } from './judge.ts';
 import { checkOperators } from './operator-checks.ts';
@@ -19,6 +20,7 @@ export function crossCheck(
   checkSession(judge, config);
   checkSources(judge, config);
   checkRoutes(judge, config);
+  checkBearer(judge, config);
   checkOperators(judge, config);
   return judge;
 }

@@ -19,20 +19,6 @@ const unbuilt: readonly {
     key: 'session.redis.cluster',
     find: ({ session }) => when(session.redis?.cluster !== undefined, ['session', 'redis', 'cluster']),
   },
-  {
-    key: 'routes[].access',
-    values: 'bearer',
-    find: ({ routes }) =>
-      routes.flatMap(({ access }, index) => when(access === 'bearer', ['routes', index, 'access'])),
-  },
-  {
-    key: 'bearer.audiences',
-    find: ({ bearer }) => when(bearer.audiences.length > 0, ['bearer', 'audiences']),
-  },
-  {
-    key: 'bearer.typ',
-    find: ({ bearer }) => when(bearer.typ.length !== 1 || bearer.typ[0] !== 'at+jwt', ['bearer', 'typ']),
-  },
 ];
 
 function when(used: boolean, path: KeyPath): readonly KeyPath[] {

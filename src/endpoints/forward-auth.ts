@@ -8,6 +8,7 @@ import { trustTest, type AddressTest } from '../proxy/edge.ts';
 import { createGate, type GateResult } from '../proxy/gate.ts';
 import { ownCookieNames } from '../proxy/headers.ts';
 import { stripOwnCookies } from '../session/cookie.ts';
+import { createBearer } from '../signin/bearer.ts';
 import { addEndpoint, queryOf, send, sendRefusal, type EndpointTools } from './endpoint.ts';
 import { renderRefusal } from './render.ts';
 import { answerHeaders } from './security-headers.ts';
@@ -22,7 +23,7 @@ import { answerHeaders } from './security-headers.ts';
  * or says too little.
  */
 export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): void {
-  const judge = createGate(tools.sessions, tools.clock);
+  const judge = createGate(tools.sessions, tools.clock, createBearer(tools));
   const trust = new WeakMap<Generation, AddressTest>();
 
   function isTrustedPeer({ generation, raw }: FastifyRequest): boolean {
@@ -129,9 +130,9 @@ function onlyValue(rawHeaders: readonly string[], name: string): string | undefi
 /** Those of the client's own headers that the app may get: cookies beside a session, a credential where the route lets one in. */
 function* appHeaders(
   { headers, generation, raw }: FastifyRequest,
-  { rule, withSession, withCredential }: GateResult,
+  { rule, withSession, withCredential, withToken }: GateResult,
 ): Generator<readonly [string, string]> {
-  if (withSession) {
+  if (withSession && withToken !== true) {
     let cookie: string | undefined = headers.cookie;
     for (const name of ownCookieNames(generation.config))
       cookie = cookie === undefined ? undefined : stripOwnCookies(cookie, name);

@@ -72,6 +72,26 @@ function shapeOfBasic(encoded: string): CredentialShape {
 }
 
 /**
+ * The access token that a request brings for us to check (RFC 6750 section 2.1), `malformed` when there is no one reading of what it
+ * brings, undefined when it brings none: another scheme is none.
+ */
+export function findBearer(
+  rawHeaders: readonly string[],
+): { readonly token: string } | 'malformed' | undefined {
+  let found: { readonly token: string } | 'malformed' | undefined;
+  let count = 0;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() !== 'authorization') continue;
+    count += 1;
+    const value = rawHeaders[i + 1] ?? '';
+    if (!/^bearer(?:\s|$)/i.test(value)) continue;
+    const token = /^bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(value)?.[1];
+    found = token === undefined ? 'malformed' : { token };
+  }
+  return found !== undefined && count > 1 ? 'malformed' : found;
+}
+
+/**
  * The credential that a request brings for the upstream to check; undefined when it brings none.
  *
  * Junk counts as a credential, and is refused: a forge that cannot read an `Authorization` goes on to its own cookie.

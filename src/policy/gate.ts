@@ -33,8 +33,8 @@ export function decideGate(
       // The upstream asks for its own means: no session of ours may stand in for them.
       return comesFromForeignSocket(request) ? refuse('origin_not_allowed') : passOn;
     case 'bearer':
+      return decideBearer(rule, request, session, nowMs);
     default:
-      // Refused when the configuration is loaded; should one come this far, it opens nothing.
       return refuse('access_not_supported');
   }
 }
@@ -88,6 +88,34 @@ function decideCredentials(
   if (session?.standing.outcome.admit !== true && !request.navigation && !request.upgrade)
     return { kind: 'ask_credential' };
   return decideSession(rule, request, session, nowMs);
+}
+
+/**
+ * An access token decides alone, whatever session came along. Whoever sends one is no browser: nothing is forged in its name, and it is
+ * told what would do, rather than sent anywhere.
+ */
+function decideBearer(
+  rule: RouteRule,
+  request: GateRequest,
+  session: SessionFacts | undefined,
+  nowMs: number,
+): GateDecision {
+  const { bearer } = request;
+  if (bearer === undefined) {
+    if (session?.standing.outcome.admit !== true && !request.navigation && !request.upgrade)
+      return { kind: 'ask_bearer' };
+    return decideSession(rule, request, session, nowMs);
+  }
+  if (comesFromForeignSocket(request)) return refuse('origin_not_allowed');
+  if (!bearer.taken) return { kind: 'refuse_bearer', refusal: bearer };
+  if (session === undefined) return refuse('access_not_supported');
+  if (!session.standing.outcome.admit) {
+    const { maxAuthAgeSeconds } = rule;
+    return { kind: 'step_up', reason: 'aal2_required', requireAal: 'aal2', maxAuthAgeSeconds };
+  }
+  const outsider = judgeUser(rule, session);
+  if (outsider !== undefined) return refuse(outsider);
+  return judgeAssurance(rule, session, Math.floor(nowMs / 1000)) ?? { kind: 'pass', withSession: true };
 }
 
 function decideSession(

@@ -59,6 +59,18 @@ export interface GateRequest {
   readonly publicOrigins: ReadonlySet<string>;
   /** What the request brings for the upstream to check; looked for on `credentials` routes only. */
   readonly credential: CredentialShape | undefined;
+  /** What became of the access token that the request brings; looked for on `bearer` routes only. Taken: the session is the token's. */
+  readonly bearer?: { readonly taken: true } | BearerRefusal | undefined;
+}
+
+/** An access token that opens nothing. */
+export interface BearerRefusal {
+  readonly taken: false;
+  /** 401: no such token is taken. 403: the token is good, and its user is refused. */
+  readonly status: 401 | 403;
+  readonly code: string;
+  /** One sentence for whoever writes the client; ASCII. */
+  readonly hint: string;
 }
 
 /** The gate's decision, as data. The zero value of a decision is a refusal. */
@@ -88,6 +100,10 @@ export type GateDecision =
   | { readonly kind: 'ask_credential' }
   /** A credential that may not go upstream: 401, and why. */
   | { readonly kind: 'refuse_credential'; readonly code: 'password_refused' | 'credential_malformed' }
+  /** Nobody signed in and no access token: 401 that says that one would do. */
+  | { readonly kind: 'ask_bearer' }
+  /** An access token that opens nothing: 401 or 403, and why. */
+  | { readonly kind: 'refuse_bearer'; readonly refusal: BearerRefusal }
   /** A signed-in user's navigation to a `signInInstead` row (the forge's own login form): 302 to `/`. */
   | { readonly kind: 'redirect_home' }
   /** Signing out without being signed in: there is nothing to end. */

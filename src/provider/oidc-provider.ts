@@ -22,6 +22,7 @@ import { allowedAlgs, doubtsAbout } from './metadata.ts';
 import type { PolicyNeeds } from './metadata.ts';
 import type { AuthorizationRequest, CodeExchange, Provider, VerifiedSignIn } from './types.ts';
 import { verifyIdToken } from './verify-id-token.ts';
+import { verifyAccessToken } from './verify-access-token.ts';
 import { verifyLogoutToken } from './verify-logout-token.ts';
 
 /** What a provider needs of the world. */
@@ -57,6 +58,12 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
   };
   const discovery = createDiscovery(source.id, () => client.discover(), { ...deps, onChange: tellDoubts });
   const keys = createJwksCache(async () => client.fetchJwks(await discovery.metadata()), clock, limits);
+  // Anybody can send a bearer token, and make up its `kid`: what that may cost is counted apart, so that sign-ins keep their own share.
+  const bearerKeys = createJwksCache(async () => client.fetchJwks(await discovery.metadata()), clock, {
+    burst: 2,
+    refillMs: 30_000,
+    ...limits,
+  });
 
   /** An IdP that can't be reached is asked again in the background, and shown as unavailable meanwhile. */
   async function watched<T>(work: Promise<T>): Promise<T> {
@@ -127,6 +134,18 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
         state,
         ...(idToken === undefined ? {} : { id_token_hint: idToken }),
       });
+    },
+    async verifyAccessToken(token, terms) {
+      const metadata = await discovery.metadata();
+      return watched(
+        verifyAccessToken(token, {
+          ...terms,
+          keys: bearerKeys,
+          issuer: source.issuer,
+          algs: allowedAlgs(metadata, undefined),
+          nowSeconds: nowSeconds(clock),
+        }),
+      );
     },
     async verifyLogoutToken(token) {
       const metadata = await discovery.metadata();

@@ -59,6 +59,16 @@ export interface IdpRefusal {
   readonly description: string | undefined;
 }
 
+/** What an access token must be to be taken. */
+export interface AccessTokenTerms {
+  /** One of these must be in `aud`. */
+  readonly audiences: readonly string[];
+  /** None of these may be in `aud`. */
+  readonly clientIds: readonly string[];
+  /** The header's `typ`, one of these. */
+  readonly types: readonly string[];
+}
+
 export interface Provider {
   readonly sourceId: string;
   status(): ProviderStatus;
@@ -72,6 +82,12 @@ export interface Provider {
    * @returns the sign-in, or the IdP's own error as data.
    */
   exchange(request: CodeExchange): Promise<{ signIn: VerifiedSignIn } | { refused: IdpRefusal }>;
+  /**
+   * Verifies a JWT access token (RFC 9068) by the same issuer's keys. Absent: it takes none.
+   * @throws idp_unavailable, token_invalid (`detail` says which check)
+   * @returns its claims, frozen
+   */
+  verifyAccessToken?(token: string, terms: AccessTokenTerms): Promise<Readonly<Record<string, unknown>>>;
   /** RP-initiated logout URL, where the IdP offers `end_session_endpoint`; else undefined. */
   endSessionUrl(request: { idToken: string | undefined; returnTo: string; state: string }): URL | undefined;
   /**

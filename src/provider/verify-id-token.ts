@@ -40,7 +40,9 @@ export type IdTokenFault =
   | 'events_missing'
   | 'jti_missing'
   | 'sid_invalid'
-  | 'subject_missing';
+  | 'subject_missing'
+  | 'typ_not_access_token'
+  | 'aud_is_client';
 
 /** Everything that an ID token is held against. */
 export interface IdTokenExpectations {
@@ -102,10 +104,11 @@ export async function verifyIdToken(token: string, expected: IdTokenExpectations
   return Object.freeze(claims);
 }
 
-/** What the header of a kind of token may say of its type; absent always will do. */
+/** What the header of a kind of token may say of its type; absent will do, unless it is required. */
 export interface TokenType {
   readonly pattern: RegExp;
   readonly fault: IdTokenFault;
+  readonly required?: boolean;
 }
 
 /**
@@ -141,8 +144,9 @@ function readHeader(token: string, algs: readonly string[], type: TokenType): Ke
   // An extension that we don't understand must be refused, and we understand none (RFC 7515 section 4.1.11).
   if ('crit' in header || 'b64' in header)
     refuse('crit_not_supported', 'its header holds a critical extension');
-  if (typ !== undefined && !(typeof typ === 'string' && type.pattern.test(typ))) {
-    refuse(type.fault, `typ ${JSON.stringify(typ).slice(0, 40)} is that of another kind of token`);
+  const untyped = typ === undefined && type.required !== true;
+  if (!untyped && !(typeof typ === 'string' && type.pattern.test(typ))) {
+    refuse(type.fault, `typ ${(JSON.stringify(typ) ?? 'absent').slice(0, 40)} is that of another kind of token`);
   }
   if (kid !== undefined && typeof kid !== 'string') refuse('header_malformed', 'kid is no string');
   return { alg, kid };
@@ -234,8 +238,17 @@ export function checkAudience(
     refuse('azp_missing', 'azp is missing beside several audiences');
 }
 
-/** @param expRequired where a kind of token may do without `exp` @throws token_invalid */
-export function checkTimes({ exp, nbf, iat }: Claims, nowSeconds: number, expRequired = true): void {
+/**
+ * @param expRequired where a kind of token may do without `exp`
+ * @param maxAgeSeconds how old `iat` may be: as a rule the token was asked for a moment ago
+ * @throws token_invalid
+ */
+export function checkTimes(
+  { exp, nbf, iat }: Claims,
+  nowSeconds: number,
+  expRequired = true,
+  maxAgeSeconds = maxTokenAgeSeconds,
+): void {
   if (exp !== undefined || expRequired) {
     if (!isNumericDate(exp)) refuse('exp_invalid', 'exp is missing or no number');
     if (nowSeconds >= exp + clockSkewSeconds) refuse('expired', 'exp has passed');
@@ -244,7 +257,7 @@ export function checkTimes({ exp, nbf, iat }: Claims, nowSeconds: number, expReq
   if (nbf !== undefined && nbf > nowSeconds + clockSkewSeconds) refuse('not_yet_valid', 'nbf has not come');
   if (!isNumericDate(iat)) refuse('iat_invalid', 'iat is missing or no number');
   if (iat > nowSeconds + clockSkewSeconds) refuse('iat_in_future', 'iat lies in the future');
-  if (iat < nowSeconds - maxTokenAgeSeconds - clockSkewSeconds)
+  if (iat < nowSeconds - maxAgeSeconds - clockSkewSeconds)
     refuse('iat_too_old', 'iat is older than 10 minutes');
 }
 

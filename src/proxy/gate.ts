@@ -2,16 +2,17 @@ import type { IncomingMessage } from 'node:http';
 import type { Standing } from '../assurance/types.ts';
 import type { Generation } from '../generation.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { isFault } from '../kernel/error.ts';
+import { isFault, type FaultCode } from '../kernel/error.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { canonicalTarget } from '../policy/canonical-target.ts';
-import { findCredential } from '../policy/credential.ts';
+import { findBearer, findCredential } from '../policy/credential.ts';
 import type { CredentialShape } from '../policy/credential.ts';
 import { decideGate } from '../policy/gate.ts';
-import type { GateDecision, GateRequest, RouteRule, SessionFacts } from '../policy/types.ts';
+import type { BearerRefusal, GateDecision, GateRequest, RouteRule, SessionFacts } from '../policy/types.ts';
 import { readCookie, sessionCookie } from '../session/cookie.ts';
 import type { OpenedSession, Sessions } from '../session/types.ts';
+import type { BearerResult, OpenBearer } from './types.ts';
 
 /** What the gate has decided about one request. */
 export interface GateResult {
@@ -25,6 +26,8 @@ export interface GateResult {
   readonly withSession: boolean;
   /** Whether the client's own credential goes along; never beside a session. */
   readonly withCredential: boolean;
+  /** The session is that of an access token: neither the client's cookies nor the upstream's belong to it. */
+  readonly withToken?: boolean;
 }
 
 /** Judges one request; synchronously where memory knows its session. */
@@ -37,7 +40,7 @@ export type Gate = (
 const retryAfterSeconds = '5';
 
 /** The gate over a set of sessions. One for HTTP and WebSocket alike. */
-export function createGate(sessions: Sessions, clock: Clock): Gate {
+export function createGate(sessions: Sessions, clock: Clock, openBearer?: OpenBearer): Gate {
   const originSets = new WeakMap<Generation, ReadonlySet<string>>();
   const sessionFacts = new WeakMap<OpenedSession, SessionFacts>();
 
@@ -68,6 +71,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
     generation: Generation,
     session: OpenedSession | undefined,
     credential?: CredentialShape,
+    bearer?: GateRequest['bearer'],
   ): GateResult {
     const nowMs = clock.nowMs();
     const known = session === undefined ? undefined : factsOf(session, generation, nowMs);
@@ -79,6 +83,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
       requestOrigin: raw.headers.origin,
       publicOrigins: originsOf(generation),
       credential,
+      bearer,
     };
     const decision = decideGate(rule, request, known, nowMs);
     const opened = known === undefined ? undefined : session;
@@ -89,6 +94,7 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
         session: opened,
         withSession: decision.withSession && opened !== undefined,
         withCredential: decision.withCredential === true,
+        ...(bearer === undefined ? {} : { withToken: true }),
       };
     }
     return {
@@ -98,6 +104,30 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
       withSession: false,
       withCredential: false,
     };
+  }
+
+  /** A request with an access token: that alone is looked at. It is no navigation, whoever sends it: it is told, not sent on. */
+  function judgeBearer(
+    rule: RouteRule,
+    raw: IncomingMessage,
+    asked: RequestFacts,
+    generation: Generation,
+  ): GateResult | Promise<GateResult> | undefined {
+    const found = findBearer(raw.rawHeaders);
+    if (found === undefined) return undefined;
+    const facts = { ...asked, navigation: false, formNavigation: false };
+    const settle = (result: BearerResult): GateResult =>
+      result.ok
+        ? conclude(rule, raw, facts, generation, result.session, undefined, { taken: true })
+        : conclude(rule, raw, facts, generation, undefined, undefined, { ...result, taken: false });
+    if (found === 'malformed' || openBearer === undefined) return settle(noToken);
+    const result = openBearer(found.token, facts, generation);
+    if (!(result instanceof Promise)) return settle(result);
+    return result.then(settle, (error: unknown) => {
+      const code = ['store_unavailable', 'idp_unavailable'].find((each) => isFault(error, each as FaultCode));
+      if (code === undefined) throw error;
+      return { ...refused({ status: 503, code, headers: { 'retry-after': retryAfterSeconds } }), rule };
+    });
   }
 
   return function judge(raw, facts, generation) {
@@ -113,6 +143,10 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
     if (rule.access === 'credentials') {
       const credential = findCredential(raw.rawHeaders, rule.credentialHeaders);
       if (credential !== undefined) return conclude(rule, raw, facts, generation, undefined, credential);
+    }
+    if (rule.access === 'bearer') {
+      const byToken = judgeBearer(rule, raw, facts, generation);
+      if (byToken !== undefined) return byToken;
     }
     const cookie = readCookie(
       raw.headers.cookie,
@@ -138,6 +172,13 @@ export function createGate(sessions: Sessions, clock: Clock): Gate {
     );
   };
 }
+
+const noToken: BearerResult = {
+  ok: false,
+  status: 401,
+  code: 'bearer_token_invalid',
+  hint: 'the Authorization header holds no access token',
+};
 
 function goesWithoutStore(rule: RouteRule): boolean {
   return rule.access === 'public' || (rule.access === 'deny' && !rule.signInInstead);
@@ -227,6 +268,10 @@ export function refusalOf(
         // Git shows its user what a server says in plain text, and nothing else.
         ...(raw.headers['user-agent']?.startsWith('git/') === true ? { plainText: true } : {}),
       };
+    case 'ask_bearer':
+      return { status: 401, code: 'session_required', headers: bearerChallenge(generation) };
+    case 'refuse_bearer':
+      return refusedBearer(decision.refusal, generation);
     case 'signed_out':
       return {
         status: 302,
@@ -269,6 +314,22 @@ function basicChallenge(raw: IncomingMessage, { config }: Generation): Readonly<
   if (raw.headers['sec-fetch-mode'] !== undefined) return {};
   const realm = config.branding.product_name.replace(/[^ !#-[\]-~]/g, '');
   return { 'www-authenticate': `Basic realm="${realm}", charset="UTF-8"` };
+}
+
+/** @see RFC 6750 section 3 */
+function bearerChallenge(
+  { config }: Generation,
+  ...parameters: readonly string[]
+): Readonly<Record<string, string>> {
+  const realm = config.branding.product_name.replace(/[^ !#-[\]-~]/g, '');
+  return { 'www-authenticate': [`Bearer realm="${realm}"`, ...parameters].join(', ') };
+}
+
+function refusedBearer({ status, code, hint }: BearerRefusal, generation: Generation): Refusal {
+  if (status === 403) return { status, code, body: { hint } };
+  const description = hint.replace(/[^ !#-[\]-~]/g, '');
+  const headers = bearerChallenge(generation, 'error="invalid_token"', `error_description="${description}"`);
+  return { status, code, headers, body: { hint } };
 }
 
 /** @see RFC 9470 section 3 */

@@ -6,7 +6,7 @@ import type { Randomness } from '../kernel/randomness.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { BoundCookies } from '../session/bound-cookies.ts';
-import type { SessionRecord, Sessions, SessionWatch } from '../session/types.ts';
+import type { OpenedSession, SessionRecord, Sessions, SessionWatch } from '../session/types.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -61,6 +61,18 @@ export type EndSession = (
   cookieValue: string,
 ) => Promise<SignedOut>;
 
+/** What an access token opens, or why it opens nothing. Implemented in signin/bearer.ts. */
+export type OpenBearer = (
+  token: string,
+  facts: RequestFacts,
+  generation: Generation,
+) => BearerResult | Promise<BearerResult>;
+
+/** See {@link OpenBearer}. */
+export type BearerResult =
+  | { readonly ok: true; readonly session: OpenedSession }
+  | { readonly ok: false; readonly status: 401 | 403; readonly code: string; readonly hint: string };
+
 export interface PublicServerDeps {
   readonly generations: CurrentGeneration;
   readonly sessions: Sessions;
@@ -72,6 +84,8 @@ export interface PublicServerDeps {
   readonly boundCookiesOf?: (generation: Generation) => BoundCookies | undefined;
   /** Without it, the upstream's sign-out is its own affair. */
   readonly endSession?: EndSession;
+  /** Without it, no access token is taken. */
+  readonly openBearer?: OpenBearer;
   readonly render: RenderRefusal;
   /** Registers everything under `server.path_prefix`; runs in its own Fastify scope, with that prefix. */
   readonly registerEndpoints: (scope: FastifyInstance) => Promise<void>;

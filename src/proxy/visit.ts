@@ -72,7 +72,8 @@ export class Visit implements ExchangeClient {
   }
 
   get session(): OpenedSession | undefined {
-    return this.#gate?.withSession === true ? this.#gate.session : undefined;
+    const gate = this.#gate;
+    return gate?.withSession === true && gate.withToken !== true ? gate.session : undefined;
   }
 
   get awaitsContinue(): boolean {

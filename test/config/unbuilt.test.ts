@@ -26,9 +26,6 @@ const unbuilt = [
   'server.workers',
   'session.redis.sentinel',
   'session.redis.cluster',
-  'routes[2].access',
-  'bearer.audiences',
-  'bearer.typ',
 ];
 
 t.test(

@@ -102,8 +102,8 @@ t.test(
   },
 );
 
-t.test('an access that is not built, or does not exist, opens nothing', async (t) => {
-  for (const access of ['bearer', 'everyone' as Access, null as unknown as Access] as const) {
+t.test('an access that does not exist opens nothing', async (t) => {
+  for (const access of ['everyone' as Access, null as unknown as Access] as const) {
     t.strictSame(decideGate(rule({}, access), request(), session(), nowMs), refused('access_not_supported'));
   }
 });
@@ -405,6 +405,11 @@ t.test(
       requestOrigin: fc.constantFrom(undefined, origin, 'null', 'https://evil.example'),
       publicOrigins: fc.constant(new Set([origin])),
       credential: fc.constantFrom(undefined, 'token', 'password', 'malformed'),
+      bearer: fc.constantFrom(
+        undefined,
+        { taken: true } as const,
+        { taken: false, status: 401, code: 'bearer_token_invalid', hint: '' } as const,
+      ),
     });
     const anySession = optional(
       fc.record<SessionFacts>({
@@ -422,11 +427,14 @@ t.test(
         const decision = decideGate(each, asked, who, nowMs);
         const admitted = who?.standing.outcome.admit === true;
         if (decision.kind === 'redirect_home') return admitted && each.signInInstead;
-        const asksSession = each.access === 'session' || each.access === 'credentials';
-        if (decision.kind === 'step_up') return admitted && asksSession;
+        const asksSession = ['session', 'credentials', 'bearer'].includes(each.access);
+        const byToken = each.access === 'bearer' && asked.bearer?.taken === true;
+        // A token whose assurance does not do is told what would; a session is then sent to sign in.
+        if (decision.kind === 'step_up') return asksSession && (admitted || byToken);
         if (decision.kind === 'signed_out') return !admitted && each.endsSession;
         if (decision.kind !== 'pass') return true;
-        if (each.access === 'deny' || each.access === 'bearer') return false;
+        if (each.access === 'deny') return false;
+        if (each.access === 'bearer' && asked.bearer?.taken === false) return false;
         if (asked.upgrade && asked.requestOrigin !== origin) return false;
         if (decision.withCredential === true) {
           if (decision.withSession) return false;

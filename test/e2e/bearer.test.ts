@@ -1,0 +1,285 @@
+import t from 'tap';
+import type { Clock } from '../../src/kernel/clock.ts';
+import { startEchoUpstream } from '../support/echo-upstream.ts';
+import { makeKey, signJws, startOp } from '../support/op.ts';
+import { clientOf, loopbackOrigin, startSallyport, testClient } from '../support/sallyport.ts';
+import { UserAgent } from '../support/user-agent.ts';
+
+type Json = Record<string, unknown>;
+
+const audience = 'https://app.example.com/api';
+
+class MovableClock implements Clock {
+  offsetMs = 0;
+  nowMs(): number {
+    return Date.now() + this.offsetMs;
+  }
+}
+
+async function furnish() {
+  const origin = await loopbackOrigin();
+  const upstream = await startEchoUpstream();
+  const clock = new MovableClock();
+  const op = await startOp({ clients: [clientOf(origin, 'idp', 'lenient')] });
+  const other = await startOp({ clients: [clientOf(origin, 'lenient')] });
+  const sallyport = await startSallyport({
+    origin,
+    upstream: upstream.url,
+    sources: [
+      {
+        id: 'idp',
+        issuer: op.issuer,
+        mfa: { aal2_acr_values: ['gold'], accept: 'any', acr_values: ['gold'] },
+      },
+      { id: 'lenient', issuer: other.issuer, mfa: { mode: 'report_only' } },
+    ],
+    config: {
+      routes: [
+        { name: 'api', path: '/api/**', access: 'bearer' },
+        { name: 'strong', path: '/strong/**', access: 'bearer', require_aal: 'aal2', max_auth_age: '15m' },
+        { name: 'own', path: '/own/**', access: 'bearer', source: 'idp', groups: ['dev'] },
+      ],
+      bearer: { audiences: [audience] },
+    },
+    app: { clock },
+  });
+  const now = (): number => Math.floor(clock.nowMs() / 1000);
+  const claims = (more: Json = {}): Json => ({
+    iss: op.issuer,
+    sub: 'alice',
+    aud: audience,
+    client_id: 'a-tool',
+    iat: now(),
+    exp: now() + 3600,
+    auth_time: now(),
+    amr: ['pwd', 'mfa'],
+    email: 'alice@example.com',
+    email_verified: true,
+    preferred_username: 'alice',
+    groups: ['dev'],
+    ...more,
+  });
+  const mint = (more: Json = {}, header: Json = {}, key = op.signingKey()): string =>
+    signJws({ alg: key.alg, typ: 'at+jwt', kid: key.kid, ...header }, claims(more), key.privateKey, key.alg);
+  const call = (
+    path: string,
+    token: string,
+    headers: Readonly<Record<string, string>> = {},
+    method = 'GET',
+  ) =>
+    new UserAgent().request(method, `${origin}${path}`, {
+      headers: { authorization: `Bearer ${token}`, ...headers },
+    });
+  return {
+    origin,
+    upstream,
+    clock,
+    op,
+    other,
+    sallyport,
+    mint,
+    claims,
+    call,
+    async close() {
+      await sallyport.close();
+      await op.stop();
+      await other.stop();
+      await upstream.close();
+    },
+  };
+}
+
+t.test('an access token opens bearer routes, under the name that a sign-in would have', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { upstream, mint, call, op } = house;
+  const token = mint();
+  for (const path of ['/api/x', '/strong/x', '/own/x']) t.equal((await call(path, token)).status, 200, path);
+  const answer = await call('/api/x', token, { cookie: 'app=1', 'sec-fetch-site': 'cross-site' }, 'POST');
+  t.equal(answer.status, 200, 'a token is no cookie: nobody sends it in somebody else’s name');
+  const { headers } = upstream.seen.at(-1)!;
+  t.match(headers, { 'x-forwarded-user': 'alice', 'x-forwarded-email': 'alice@example.com' });
+  t.notOk(headers['authorization'], 'not passed on');
+  t.notOk(headers['cookie']);
+  t.equal(op.count('jwks'), 1, 'verified once, remembered');
+  t.equal((await call('/elsewhere', token)).status, 401, 'a session route takes no token');
+  t.equal((await call('/api/x', token, { 'x-forwarded-user': 'root' })).status, 200);
+  t.equal(upstream.seen.at(-1)!.headers['x-forwarded-user'], 'alice');
+});
+
+t.test('what is no access token for this app is refused, and its sender is told why', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, upstream, other } = house;
+  const soon = Math.floor(Date.now() / 1000);
+  const stranger = makeKey('RS256', 'stranger');
+  const table: readonly (readonly [string, string, RegExp])[] = [
+    ['an opaque token', 'abcdefgh', /RFC 9068|no source/],
+    ['an ID token', mint({ aud: testClient.client_id, nonce: 'n' }, { typ: 'JWT' }), /no access token/],
+    [
+      'an ID token without a type',
+      mint({ aud: testClient.client_id, nonce: 'n' }, { typ: undefined }),
+      /no access token/,
+    ],
+    ['a logout token', mint({ events: {} }, { typ: 'logout+jwt' }), /no access token/],
+    ['an access token with a nonce', mint({ nonce: 'n' }), /no access token/],
+    ['a client id as audience', mint({ aud: [audience, testClient.client_id] }), /client/],
+    ['another audience', mint({ aud: 'https://other.example' }), /bearer\.audiences/],
+    ['no audience', mint({ aud: undefined }), /aud_malformed/],
+    ['expired', mint({ exp: soon - 61 }), /expired/],
+    ['no expiry', mint({ exp: undefined }), /exp_invalid/],
+    ['not yet', mint({ nbf: soon + 120 }), /not_yet_valid/],
+    ['no iat', mint({ iat: undefined }), /iat_invalid/],
+    ['from tomorrow', mint({ iat: soon + 86_400 }), /iat_in_future/],
+    ['no subject', mint({ sub: undefined }), /sub_invalid/],
+    ['an unknown issuer', mint({ iss: 'https://evil.example' }), /no source/],
+    ['the issuer of one source, the key of another', mint({ iss: other.issuer }), /no key|signature/],
+    ['unsigned', `${mint().split('.').slice(0, 2).join('.')}.`, /signature/],
+    ['alg none', mint({}, { alg: 'none' }), /alg_not_allowed/],
+    ['alg HS256', mint({}, { alg: 'HS256' }), /alg_not_allowed/],
+    ['a made-up key', mint({}, {}, stranger), /no key/],
+    ['a made-up key under a known kid', mint({}, { kid: house.op.signingKey().kid }, stranger), /signature/],
+  ];
+  for (const [title, token, hint] of table) {
+    const answer = await call('/api/x', token);
+    t.equal(answer.status, 401, title);
+    t.match(
+      answer.headers['www-authenticate'],
+      /^Bearer realm="[^"]+", error="invalid_token", error_description="/,
+      title,
+    );
+    t.match(answer.json().hint, hint, title);
+    t.notMatch(answer.body, token.slice(-20), title);
+  }
+  const twice = await new UserAgent().request('GET', `${house.origin}/api/x`, {
+    headers: { authorization: [`Bearer ${mint()}`, `Bearer ${mint()}`] },
+  });
+  t.equal(twice.status, 401);
+  t.equal((await call('/api/x', '', {})).status, 401);
+  const bare = await new UserAgent().request('GET', `${house.origin}/api/x`);
+  t.equal(bare.status, 401);
+  t.match(
+    bare.headers['www-authenticate'],
+    /^Bearer realm="[^"]+"$/,
+    'RFC 6750: no error where nothing was tried',
+  );
+  t.equal(upstream.seen.length, 0);
+});
+
+t.test('a person still signs in on a bearer route', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const browser = new UserAgent();
+  const { last } = await browser.follow(`${house.origin}/api/x`, { until: (url) => url.includes('/auth') });
+  t.match(last.url, /_sallyport\/signin/);
+});
+
+t.test(
+  'the rules of the source hold for its tokens; a client reads the challenge and succeeds',
+  async (t) => {
+    const house = await furnish();
+    t.teardown(() => house.close());
+    const { mint, call, claims, other, clock } = house;
+    const soon = Math.floor(clock.nowMs() / 1000);
+
+    /** A client of RFC 9470: asks, reads what would do, gets such a token, asks again. */
+    async function insist(path: string, first: Json) {
+      const refused = await call(path, mint(first), { accept: 'text/html' });
+      const challenge = String(refused.headers['www-authenticate']);
+      const acr = /acr_values="([^"]*)"/.exec(challenge)?.[1];
+      const maxAge = /max_age=(\d+)/.exec(challenge)?.[1];
+      const better = mint({
+        ...first,
+        ...(acr === undefined ? {} : { acr: acr.split(' ')[0] }),
+        ...(maxAge === undefined ? {} : { auth_time: soon }),
+      });
+      return { refused, challenge, answer: await call(path, better) };
+    }
+
+    const weak = await insist('/api/x', { amr: ['pwd'] });
+    t.equal(weak.refused.status, 401);
+    t.match(weak.challenge, /error="insufficient_user_authentication", acr_values="gold"/);
+    t.equal(weak.answer.status, 200);
+    const old = await insist('/strong/x', { auth_time: soon - 1000 });
+    t.equal(old.refused.status, 401, 'never sent to sign in, whatever it accepts');
+    t.match(old.challenge, /max_age=900/);
+    t.equal(old.answer.status, 200);
+
+    const lenient = (more: Json) => {
+      const key = other.signingKey();
+      const base = claims({
+        iss: other.issuer,
+        sub: 'bob',
+        preferred_username: 'bob',
+        email: 'bob@example.com',
+        ...more,
+      });
+      return signJws(
+        { alg: key.alg, typ: 'application/AT+JWT', kid: key.kid },
+        base,
+        key.privateKey,
+        key.alg,
+      );
+    };
+    t.equal((await call('/api/x', lenient({ amr: ['pwd'] }))).status, 200, 'report_only');
+    t.equal((await call('/strong/x', lenient({ amr: ['pwd'] }))).status, 401);
+    t.equal((await call('/own/x', lenient({}))).status, 403, "another source's group of the same name");
+    t.equal((await call('/own/x', mint({ groups: ['sales'] }))).status, 403);
+  },
+);
+
+t.test('a user name belongs to one subject, for tokens too', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, sallyport } = house;
+  t.equal((await call('/api/x', mint())).status, 200);
+  const thief = await call('/api/x', mint({ sub: 'mallory' }));
+  t.equal(thief.status, 403);
+  t.equal(thief.json().error, 'username_conflict');
+  t.match(sallyport.audit.lines().at(-1), {
+    action: 'identity.username_conflict',
+    reason: 'username_conflict',
+  });
+  const nameless = mint({ sub: 'x', preferred_username: undefined, email: undefined });
+  t.equal((await call('/api/x', nameless)).status, 403);
+});
+
+t.test('keys: a rotated one is taken at once, and made-up ones cost the IdP little', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, op } = house;
+  t.equal((await call('/api/x', mint())).status, 200);
+  op.rotateKeys();
+  t.equal((await call('/api/x', mint())).status, 200);
+  const before = op.count('jwks');
+  await Promise.all(Array.from({ length: 60 }, (_, n) => call('/api/x', mint({}, { kid: `made-up-${n}` }))));
+  t.ok(op.count('jwks') - before <= 2, `${op.count('jwks') - before} fetches`);
+  op.rotateKeys();
+  const browser = new UserAgent();
+  const { last } = await browser.follow(`${house.origin}/_sallyport/signin?source=idp&return_to=/api/x`);
+  t.equal(last.status, 200, 'sign-ins keep their own share of fetches');
+});
+
+t.test('a token that was taken is taken no longer than it lives', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, clock } = house;
+  const token = mint({ exp: Math.floor(clock.nowMs() / 1000) + 120 });
+  t.equal((await call('/api/x', token)).status, 200);
+  clock.offsetMs = 190_000;
+  t.equal((await call('/api/x', token)).status, 401);
+});
+
+t.test('the IdP is down: 503, not 401, and what is remembered goes on', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, other } = house;
+  const token = mint();
+  t.equal((await call('/api/x', token)).status, 200);
+  await other.stop();
+  const unknown = await call('/api/x', mint({ iss: other.issuer }));
+  t.equal(unknown.status, 503);
+  t.ok(unknown.headers['retry-after']);
+  t.equal((await call('/api/x', token)).status, 200);
+  await other.restart();
+});
