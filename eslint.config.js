@@ -32,6 +32,7 @@ const rooms = {
   endpoints: [
     'kernel', 'config', 'assurance', 'policy', 'session', 'identity', 'provider', 'audit', 'signin', 'pages', 'operations', 'proxy',
   ],
+  reload: ['kernel', 'config', 'assurance', 'session', 'audit'],
 };
 const all = [...Object.keys(rooms), 'commands', 'demo'];
 

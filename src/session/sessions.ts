@@ -213,12 +213,17 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
       memory.delete(cookieValue);
       return undefined;
     }
+    // Kept for longer than the limits in force now allow: a reload has shortened them since it was last written, and no use that
+    // reached the store has come after that. So what memory knows of its last use is all there is to know.
+    const outlives = stored.ttlMs > lifeInStore(endOf(entry.session.record), nowMs) + touchEveryMs;
+    if (outlives && nowMs >= entry.lastUsedMs + deps.idleTimeoutMs) {
+      memory.delete(cookieValue);
+      await store.delete(key);
+      return undefined;
+    }
     memory.set(cookieValue, entry);
     confirm(entry, nowMs, askedAtMs + stored.ttlMs);
-    const mayLiveMs = lifeInStore(endOf(entry.session.record), nowMs);
-    // Due; or kept for longer than the limits in force now allow, which were longer ones when it was written.
-    if (nowMs >= entry.touchDueAtMs || stored.ttlMs > mayLiveMs + touchEveryMs)
-      touch(cookieValue, key, entry, nowMs);
+    if (nowMs >= entry.touchDueAtMs || outlives) touch(cookieValue, key, entry, nowMs);
     return use(entry, nowMs);
   }
 

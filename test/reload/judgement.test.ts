@@ -23,9 +23,10 @@ async function openStage(
   const op = await startOp({ clients: [clientOf(origin, 'idp', 'other')] });
   const offset = { ms: offsetMs };
   const clock: Clock = { nowMs: () => Date.now() + offset.ms };
-  const withSources = (...sources: Json[]): Json => ({
+  const withSources = (source: Json, over: Json = {}): Json => ({
     ...config,
-    sources: sources.map((source) => ({ issuer: op.issuer, ...testClient, ...source })),
+    ...over,
+    sources: [{ issuer: op.issuer, ...testClient, ...source }],
   });
   desk.write(withSources({ id: 'idp', mfa }));
   const replica = await startReplica(desk.path, { clock });
@@ -35,6 +36,11 @@ async function openStage(
     desk.clear();
   });
   const browser = new UserAgent();
+  async function applyOver(over: Json, source: Json): Promise<void> {
+    desk.write(withSources(source, over));
+    const outcome = await replica.supervisor.reload({ trigger: 'command' });
+    t.equal(outcome.result, 'applied');
+  }
   return {
     origin,
     op,
@@ -47,11 +53,10 @@ async function openStage(
       const whoami = await browser.request('GET', `${origin}/_sallyport/whoami`);
       return [page.status, (whoami.json() as { mfa?: { status: string } }).mfa?.status];
     },
-    async apply(...sources: Json[]): Promise<void> {
-      desk.write(withSources(...sources));
-      const outcome = await replica.supervisor.reload({ trigger: 'command' });
-      t.equal(outcome.result, 'applied');
-    },
+    desk,
+    withSources,
+    apply: (source: Json): Promise<void> => applyOver({}, source),
+    applyOver,
   };
 }
 
@@ -118,12 +123,47 @@ t.test(
   },
 );
 
-t.test('limits of sessions follow the file', async (t) => {
+t.test('limits of sessions follow the file, for sessions that are open as well', async (t) => {
   const stage = await openStage(t, {});
+  const hour = 3_600_000;
+  const secrets = ['0123456789abcdef0123456789abcdef-of-the-tests'];
   t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
-  stage.offset.ms = 2 * 3_600_000;
+  stage.offset.ms += 2 * hour;
   t.equal((await stage.look())[0], 200, 'idle for two hours of eight');
-  stage.offset.ms += 3_600_000;
-  await stage.apply({ id: 'idp', display_name: 'unrelated' });
+  await stage.applyOver({ session: { secrets, idle_timeout: '1h' } }, { id: 'idp' });
   t.equal((await stage.look())[0], 200);
+  stage.offset.ms += hour + 61_000;
+  t.equal((await stage.look())[0], 401, 'idle for an hour of one');
+
+  const other = await openStage(t, {});
+  t.equal((await other.browser.follow(`${other.origin}/page`)).last.status, 200);
+  await other.applyOver(
+    { session: { secrets, absolute_timeout: '30m', idle_timeout: '30m' } },
+    { id: 'idp' },
+  );
+  other.offset.ms += hour / 4;
+  t.equal((await other.look())[0], 200);
+  other.offset.ms += hour / 4 + 1000;
+  t.equal((await other.look())[0], 401, 'past the new absolute limit, though in use');
 });
+
+t.test(
+  'a secret is rotated without signing anyone out, and one that something still needs can not go',
+  async (t) => {
+    const stage = await openStage(t, {});
+    const [first, second] = [
+      '0123456789abcdef0123456789abcdef-of-the-tests',
+      'another secret, long enough to be one',
+    ];
+    t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+    stage.desk.write(stage.withSources({ id: 'idp' }, { session: { secrets: [second] } }));
+    const refusal = await stage.replica.supervisor.reload({ trigger: 'command' });
+    t.match(refusal, { result: 'refused', report: /opens? with none of the configured secrets/ });
+    t.equal((await stage.look())[0], 200);
+    await stage.applyOver({ session: { secrets: [second, first] } }, { id: 'idp' });
+    t.equal((await stage.look())[0], 200);
+    await stage.applyOver({ session: { secrets: [second] } }, { id: 'idp' });
+    const fresh = new UserAgent();
+    t.equal((await fresh.follow(`${stage.origin}/page`)).last.status, 200, 'what lasts has been sealed anew');
+  },
+);
