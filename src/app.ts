@@ -20,7 +20,8 @@ import { productVersion } from './operations/version.ts';
 import { boundCookieNames } from './policy/forge-routes.ts';
 import { closeAudit, makeParts, type Parts, type World } from './parts.ts';
 import type { Provider } from './provider/types.ts';
-import { createPublicServer, listenOptions } from './proxy/server.ts';
+import { prepareListen } from './proxy/listen.ts';
+import { createPublicServer } from './proxy/server.ts';
 import { createBoundCookies } from './session/bound-cookies.ts';
 import { createForeignSessions } from './reload/foreign-sessions.ts';
 import { createMfaTrail } from './reload/mfa-trail.ts';
@@ -247,7 +248,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
 
     for (const { provider } of parts.generation.sources.values()) void provider.start();
     trail.applied(config.sources, undefined, authorOf(config, { fileOwner: options.fileOwner }));
-    const listen = await server.listen(listenOptions(config.server.listen));
+    const listen = await server.listen(await prepareListen(config.server.listen));
     log().logger.info({ listen, operations: operations.address }, 'ready');
 
     return {

@@ -1,25 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import { parseDuration } from '../kernel/duration.ts';
 
-/** Where a server listens. */
-export type ListenAddress =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string };
-
-/** `host:port`, `[::]:port` or `unix:/path`; port 0 lets the system choose; undefined when it is none of these. */
-export function parseListen(text: string): ListenAddress | undefined {
-  const path = parseUnixPath(text);
-  if (path !== undefined) return { kind: 'unix', path };
-  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})$/.exec(text);
-  const [, six, host, digits] = match ?? [];
-  const port = Number(digits);
-  if (match === null || port > 65_535) return undefined;
-  if (six !== undefined) return ipaddr.IPv6.isValid(six) ? { kind: 'tcp', host: six, port } : undefined;
-  if (host === undefined || (/^[0-9.]+$/.test(host) && !ipaddr.IPv4.isValidFourPartDecimal(host)))
-    return undefined;
-  return { kind: 'tcp', host, port };
-}
-
 /** The path in `unix:/path`, or undefined. */
 export function parseUnixPath(text: string): string | undefined {
   return /^unix:(\/[^\0]+)$/.exec(text)?.[1];

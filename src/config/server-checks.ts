@@ -1,4 +1,5 @@
-import { isCidr, isLoopback, parseListen, parseOrigin, parseRateLimit, parseWebUrl } from './addresses.ts';
+import { parseListen } from '../kernel/listen-address.ts';
+import { isCidr, isLoopback, parseOrigin, parseRateLimit, parseWebUrl } from './addresses.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
@@ -10,7 +11,7 @@ export function checkServer(judge: Judge, { server, operations, session, brandin
   checkListen(judge, ['server', 'listen'], server.listen);
   checkListen(judge, ['operations', 'listen'], operations.listen);
   const address = parseListen(server.listen);
-  const fixed = address?.kind === 'unix' || (address?.kind === 'tcp' && address.port !== 0);
+  const fixed = address !== undefined && ('path' in address || address.port !== 0);
   if (fixed && server.listen === operations.listen) {
     judge.refuseTogether(
       ['operations', 'listen'],

@@ -1,5 +1,7 @@
+import type { AddressInfo } from 'node:net';
 import fastify from 'fastify';
 import { SallyportError } from '../kernel/error.ts';
+import { parseListen } from '../kernel/listen-address.ts';
 import type { Health } from './health.ts';
 
 /** The listener for probes and scrapes; it stands apart from the public one and asks nobody who they are. */
@@ -10,7 +12,7 @@ export interface OperationsListener {
 }
 
 export interface OperationsListenerOptions {
-  /** `operations.listen`: `host:port` or `[::]:port`. */
+  /** `operations.listen`: `host:port`, `[::]:port` or `unix:/path`. */
   readonly listen: string;
   readonly health: Health;
   /** The metrics page and its content type. */
@@ -25,7 +27,13 @@ export async function startOperationsListener(
   options: OperationsListenerOptions,
 ): Promise<OperationsListener> {
   const { health, registry } = options;
-  const { host, port } = parseListen(options.listen);
+  const address = parseListen(options.listen);
+  if (address === undefined) {
+    throw new SallyportError(
+      'config_invalid',
+      `operations.listen ${options.listen}: expected host:port, [::]:port or unix:/path`,
+    );
+  }
   const server = fastify({ bodyLimit: 1024, requestTimeout: 10_000, forceCloseConnections: true });
 
   server.addHook('onRequest', (_request, reply, done) => {
@@ -42,34 +50,22 @@ export async function startOperationsListener(
   );
 
   try {
-    await server.listen({ host, port });
+    await server.listen(address);
   } catch (cause) {
     throw new SallyportError('config_invalid', `operations.listen ${options.listen}: cannot be bound`, {
       cause,
     });
   }
-  const bound = server.server.address();
-  const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
   return {
-    address: `${host.includes(':') ? `[${host}]` : host}:${boundPort}`,
+    address: describeBound(server.server.address(), options.listen),
     close: async () => {
       await server.close();
     },
   };
 }
 
-const listenPattern = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/i;
-
-/** `host:port` or `[IPv6]:port`. @throws config_invalid */
-export function parseListen(listen: string): { readonly host: string; readonly port: number } {
-  const match = listenPattern.exec(listen);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || !(port <= 65_535)) {
-    throw new SallyportError(
-      'config_invalid',
-      `operations.listen ${listen}: expected host:port or [::]:port`,
-    );
-  }
-  return { host, port };
+/** `host:port` with the port that `:0` became; a Unix socket as it was written. */
+function describeBound(bound: AddressInfo | string | null, written: string): string {
+  if (bound === null || typeof bound === 'string') return written;
+  return `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
 }

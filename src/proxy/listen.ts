@@ -1,21 +1,35 @@
-/** Where to listen, as Node and Fastify take it. */
-export type ListenOptions = { readonly host: string; readonly port: number } | { readonly path: string };
+import { lstat, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { SallyportError } from '../kernel/error.ts';
+import { parseListen, type ListenAddress } from '../kernel/listen-address.ts';
 
 /**
- * Reads `server.listen` and `operations.listen`: `host:port`, `[v6]:port` or `unix:/path`.
+ * Reads `server.listen` and makes way for it: a Unix socket that a killed process left behind is removed; one that somebody answers on is
+ * not.
  *
- * @throws RangeError when it is none of these
+ * @throws config_invalid when it is no address
  */
-export function listenOptions(listen: string): ListenOptions {
-  if (listen.startsWith('unix:')) {
-    const path = listen.slice('unix:'.length);
-    if (!path.startsWith('/')) throw new RangeError(`not an absolute path: ${listen}`);
-    return { path };
+export async function prepareListen(listen: string): Promise<ListenAddress> {
+  const address = parseListen(listen);
+  if (address === undefined) {
+    throw new SallyportError(
+      'config_invalid',
+      `server.listen ${listen}: expected host:port, [::]:port or unix:/path`,
+    );
   }
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(listen);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || port > 65_535)
-    throw new RangeError(`not host:port, [v6]:port or unix:/path: ${listen}`);
-  return { host, port };
+  if ('path' in address && (await isDeadSocket(address.path))) await unlink(address.path);
+  return address;
+}
+
+async function isDeadSocket(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() !== true) return false;
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+  });
 }

@@ -30,8 +30,6 @@ import type { House, NotedRequest } from './visit.ts';
 import { leaveLane, recordVisit, Visit } from './visit.ts';
 import { UpgradedSockets } from './websocket.ts';
 
-export { listenOptions } from './listen.ts';
-
 declare module 'fastify' {
   interface FastifyInstance {
     /** Open WebSockets: closed at shutdown, and when their session ends. */
@@ -53,7 +51,7 @@ const parsedMethods: ReadonlySet<string> = new Set(['DELETE', 'OPTIONS', 'PATCH'
 
 /**
  * The public server: our own endpoints under the prefix, everything else through the gate to the upstream. Ready, not yet
- * listening (see {@link listenOptions}); `close()` stops accepting, ends WebSockets, lets requests finish for
+ * listening (see proxy/listen.ts); `close()` stops accepting, ends WebSockets, lets requests finish for
  * `server.shutdown_grace` and then cuts them.
  *
  * @throws Error when a certificate or key can't be read
