@@ -1,4 +1,5 @@
 import type { Test } from 'tap';
+import { upstreamTarget } from '../../src/policy/canonical-target.ts';
 import { hostileTargets, type HostileTarget } from './hostile-targets.ts';
 import { startOp } from './op.ts';
 import { resourceIn, type PathUpstream } from './path-upstreams.ts';
@@ -56,12 +57,8 @@ const corpus: readonly HostileTarget[] = [
       ['/open', '/closed/thing'],
       ['/open', '/private/page'],
       ['/machine', '/admin/panel'],
-      ['/tool', '/admin/panel'],
-      ['/open', '/open/closed/thing'],
       ['/open', '/open/inner/page'],
       ['/tool', '/tool/keys/new'],
-      ['/machine', '/tool/closed/thing'],
-      ['/private', '/admin/panel'],
     ]
       .flatMap(([open = '', closed = '']) => hostileTargets(open, closed))
       .map((entry) => [entry.target, entry]),
@@ -121,7 +118,11 @@ export async function walkHostileTargets(t: Test, upstream: PathUpstream): Promi
     for (const { target, trick } of corpus) {
       const plain = resourceIn((await send(upstreamPort, target)).body.toString());
       if (plain !== undefined && plain !== target) dangerous += 1;
-      for (const { name, reach, headers } of attackers) {
+      // What the upstream takes for no resource in either form it could get, it serves to nobody: one try will do.
+      const possible =
+        plain ?? resourceIn((await send(upstreamPort, upstreamTarget(target))).body.toString());
+      const tries = possible === undefined ? attackers.slice(-1) : attackers;
+      for (const { name, reach, headers } of tries) {
         const answer = await send(port, target, headers);
         const resource = resourceIn(answer.body.toString());
         if (resource === undefined) continue;
