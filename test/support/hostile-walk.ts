@@ -139,7 +139,7 @@ export async function walkHostileTargets(t: Test, upstream: PathUpstream): Promi
       `${corpus.length} targets; ${dangerous} of them read as another path by ${upstream.name}; ${served} answers`,
     );
     t.ok(corpus.length >= 150 * 5, 'the corpus is what it claims to be');
-    t.ok(dangerous >= 100, `${upstream.name} does read targets otherwise: ${dangerous}`);
+    t.ok(dangerous >= 50, `${upstream.name} does read targets otherwise: ${dangerous}`);
     t.ok(served > 0, 'harmless ones are served, so that a served one would show');
   });
 }
