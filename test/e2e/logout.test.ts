@@ -182,16 +182,16 @@ t.test('an IdP that logs out of one source leaves the sessions of another alone'
 });
 
 t.test('what an honest IdP may send is taken', async (t) => {
-  const { exp: _exp, ...withoutExp } = claims({ sub: 'nobody' });
-  const { typ: _typ, ...untyped } = header;
+  const without = (from: Json, name: string): Json =>
+    Object.fromEntries(Object.entries(from).filter(([key]) => key !== name));
   for (const [what, sent] of [
-    ['no typ', token(claims({ sub: 'nobody' }), untyped)],
+    ['no typ', token(claims({ sub: 'nobody' }), without(header, 'typ'))],
     ['a typ that says no more', token(claims({ sub: 'nobody' }), { ...header, typ: 'JWT' })],
     [
       'the long form of the typ',
       token(claims({ sub: 'nobody' }), { ...header, typ: 'application/logout+jwt' }),
     ],
-    ['no exp', token(withoutExp)],
+    ['no exp', token(without(claims({ sub: 'nobody' }), 'exp'))],
     ['a list of one audience', token(claims({ sub: 'nobody', aud: ['forge'] }))],
     [
       'more members in the event',

@@ -40,9 +40,9 @@ function build(wrap: (store: Store) => Store = (store) => store) {
     return { sealing, directory, sessions, pushedOut, endings: createEndings({ store, directory, clock }) };
   };
   const count = async (prefix: string): Promise<number> => {
-    let found = 0;
-    for await (const _key of kept.keys(prefix)) found += 1;
-    return found;
+    const found: string[] = [];
+    for await (const key of kept.keys(prefix)) found.push(key);
+    return found.length;
   };
   return { clock, kept, store, replica, count };
 }

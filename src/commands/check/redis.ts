@@ -6,6 +6,7 @@ import { silentMeter } from '../../kernel/meter.ts';
 import { inspectRedis } from '../../session/redis-inspection.ts';
 import { readRedisOptions } from '../../session/redis-options.ts';
 import { createRedisStore } from '../../session/redis-store.ts';
+import type { Store } from '../../session/types.ts';
 import { fail, ok, warn, type Area, type Finding } from './finding.ts';
 
 const noEviction = 'set maxmemory-policy noeviction on the server, and alarm on its memory instead';
@@ -24,6 +25,7 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
     clock: systemClock,
     logWarning: () => undefined,
   });
+  let hears: boolean;
   try {
     await store.ping();
     const key = `check:${randomUUID()}`;
@@ -37,6 +39,11 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
     await store.prepend(`${key}:list`, Buffer.from('check'), 1, 5_000);
     await store.list(`${key}:list`);
     await store.delete(`${key}:list`);
+    await store.addMember(`${key}:set`, 'one', 5_000, 1);
+    await store.members(`${key}:set`);
+    await store.removeMember(`${key}:set`, 'one');
+    await store.life(`${key}:set`);
+    hears = await hearsItself(store);
   } catch (error) {
     if (!isFault(error, 'store_unavailable')) throw error;
     return {
@@ -51,6 +58,12 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
     name,
     findings: [
       ok(`${where}: reads, writes, expires and deletes`),
+      hears
+        ? ok('announces to every replica that a session has ended')
+        : warn(
+            'what one replica announces is not heard: a session that ends lives on elsewhere for session.cache',
+            `allow the user publish and subscribe, on the channels &${redis.key_prefix}*`,
+          ),
       ...('cause' in inspection
         ? [
             warn(
@@ -61,6 +74,27 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
         : judgeEviction(inspection)),
     ],
   };
+}
+
+/** Whether announcements arrive, on a connection of its own as in serve. */
+async function hearsItself(store: Store): Promise<boolean> {
+  const word = `check ${randomUUID()}`;
+  let stop = (): void => undefined;
+  try {
+    return await new Promise<boolean>((resolve, reject) => {
+      const late = setTimeout(() => resolve(false), 2000);
+      stop = store.listen({
+        heard: (message) => {
+          if (message !== word) return;
+          clearTimeout(late);
+          resolve(true);
+        },
+        missed: () => void store.announce(word).catch(reject),
+      });
+    });
+  } finally {
+    stop();
+  }
 }
 
 function judgeEviction(inspection: {
