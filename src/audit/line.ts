@@ -11,6 +11,7 @@ const levels: Readonly<Record<AuditAction, 'info' | 'warn'>> = {
   'canary.completed': 'info',
   'signin.succeeded': 'info',
   'signin.failed': 'warn',
+  'session.stepped_up': 'info',
   'session.ended': 'info',
   'sessions.revoked': 'info',
   'identity.username_conflict': 'warn',

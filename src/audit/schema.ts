@@ -6,7 +6,7 @@ interface Schema {
 }
 
 /** Actions of SPEC section 9 that `AuditAction` gains with the features that write them. */
-type LaterAction = 'session.stepped_up' | 'session.refreshed';
+type LaterAction = 'session.refreshed';
 
 interface OwnFields {
   readonly description: string;
@@ -135,9 +135,20 @@ const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
     },
   },
   'session.stepped_up': {
-    description: 'A session gained assurance, or fresher authentication.',
-    required: ['session_id', 'aal'],
-    properties: { session_id: sessionId, aal, evidence, weak: flag, previous_session_id: sessionId },
+    description:
+      'A user came back from a step-up: with more assurance or a fresher authentication, if satisfied.',
+    required: ['session_id', 'previous_session_id', 'aal', 'satisfied'],
+    properties: {
+      session_id: sessionId,
+      previous_session_id: sessionId,
+      aal,
+      evidence,
+      weak: flag,
+      satisfied: { type: 'boolean', description: 'Whether the page that asked for more opens now.' },
+      auth_time: { description: 'As received; null where the IdP sent none.' },
+      previous_auth_time: { description: 'That of the session before.' },
+      reason,
+    },
   },
   'session.refreshed': {
     description: "A session's tokens were refreshed.",

@@ -7,6 +7,7 @@ export type AuditAction =
   | 'canary.completed'
   | 'signin.succeeded'
   | 'signin.failed'
+  | 'session.stepped_up'
   | 'session.ended'
   | 'sessions.revoked'
   | 'identity.username_conflict'

@@ -114,7 +114,11 @@ function actionsOf(
       return [
         {
           label: actions.signIn,
-          href: signInPath(generation, { returnTo: '/' }),
+          // Who is signed in already is asked for more, once; what that does not mend is then said, instead of asked for again.
+          href: signInPath(generation, {
+            returnTo: '/',
+            stepUp: code === 'insufficient_user_authentication',
+          }),
           primary: true,
           newTab: true,
         },

@@ -12,6 +12,7 @@ import type { Identity, OpenedSession, SessionRecord, SessionTokens } from '../s
 import type { Attempt } from './attempt.ts';
 import { cookieSite } from './attempt-cookies.ts';
 import { auditUser, claimedUser, createRecorder, recordSessionEnd } from './sign-in-audit.ts';
+import { shortfallOf } from './step-up.ts';
 import type { SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
 
 /** Turns a verified sign-in into a session, or into a refusal. */
@@ -75,8 +76,8 @@ export function createAdmission(deps: SignInDeps): Admission {
     const standing = stand(signIn.claims, policy, subject, now, clock.nowMs());
     const { verdict, outcome } = standing;
     recorder.verdict(standing);
-    if (stepUp) meter.stepUp(config.id, outcome.aal === 'aal2' ? 'satisfied' : 'insufficient');
     if (!outcome.admit) {
+      if (stepUp) meter.stepUp(config.id, 'insufficient');
       const { reason } = outcome;
       recorder.rejected(
         { observed: verdict.observed, required: verdict.required, reason },
@@ -113,6 +114,11 @@ export function createAdmission(deps: SignInDeps): Admission {
     });
     if (currentCookie !== undefined && !changed) await endSession(request, currentCookie, 'replaced');
     recorder.succeeded(record, standing);
+    if (stepUp) {
+      const shortfall = shortfallOf(generation, record, standing, returnTo, clock.nowMs());
+      meter.stepUp(config.id, shortfall === undefined ? 'satisfied' : 'insufficient');
+      if (current !== undefined && !changed) recorder.steppedUp(record, standing, current.record, shortfall);
+    }
     setCookies.push(serializeSessionCookie(site.name, cookieValue, site.secure));
     if (!steady && !changed) setCookies.push(...boundCookies);
     return { kind: 'signed_in', location: returnTo, setCookies };

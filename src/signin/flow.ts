@@ -15,6 +15,7 @@ import { beginAttemptCookies, cookieSite } from './attempt-cookies.ts';
 import { findAttempt, type StateFault } from './callback-state.ts';
 import { judgeIdpRefusal } from './idp-refusal.ts';
 import { createRecorder } from './sign-in-audit.ts';
+import { stepUpMaxAgeSeconds } from './step-up.ts';
 import { auditCanary, reportCanary, type CanaryAnswer } from './canary.ts';
 import { createCanaryTickets } from './canary-ticket.ts';
 import type { BeginOptions, CanaryDone, SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
@@ -72,7 +73,11 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
         codeVerifier: attempt.verifier,
         acrValues: source.policy.acrValues,
         requestedClaims: claimsToRequest(source.policy, deps.clock.nowMs()),
-        maxAgeSeconds: fresh ? 0 : source.policy.maxAuthAgeSeconds,
+        maxAgeSeconds: options.stepUp
+          ? stepUpMaxAgeSeconds(generation, source, options.returnTo)
+          : fresh
+            ? 0
+            : source.policy.maxAuthAgeSeconds,
         prompt: options.selectAccount ? 'select_account' : fresh ? 'login' : undefined,
         loginHint: options.loginHint,
       });

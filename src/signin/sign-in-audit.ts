@@ -8,6 +8,13 @@ import type { SignInDeps, SignInRequest } from './types.ts';
 /** What is written and counted about a sign-in: one place, so that audit trail and metrics agree. */
 export interface SignInRecorder {
   succeeded(session: SessionRecord, standing: Standing): void;
+  /** The same user came back from a step-up. @param shortfall what the page still misses */
+  steppedUp(
+    session: SessionRecord,
+    standing: Standing,
+    previous: SessionRecord,
+    shortfall: string | undefined,
+  ): void;
   /** Refused because MFA was not asserted. */
   rejected(verdict: Observation, user: AuditUser | undefined): void;
   /** Refused or broken for any other reason. */
@@ -77,6 +84,21 @@ export function createRecorder(
         step_up: session.forced,
       });
       meter.signIn(sourceId, 'succeeded');
+    },
+    steppedUp(session, { verdict, outcome }, previous, shortfall) {
+      const { auth_time: authTime } = session.claims;
+      const { auth_time: previousAuthTime } = previous.claims;
+      write('session.stepped_up', auditUser(session.identity), {
+        session_id: session.id,
+        previous_session_id: previous.id,
+        aal: outcome.aal,
+        evidence: verdict.evidence ?? null,
+        weak: verdict.weak,
+        satisfied: shortfall === undefined,
+        auth_time: authTime ?? null,
+        previous_auth_time: previousAuthTime ?? null,
+        ...(shortfall === undefined ? {} : { reason: shortfall }),
+      });
     },
     rejected(observation, user) {
       write('tenant.auth_policy.oidc_mfa.rejected', user, mfaFields(observation));

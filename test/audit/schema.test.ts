@@ -65,6 +65,17 @@ const examples: Readonly<Record<AuditAction, Readonly<Record<string, unknown>>>>
     step_up: false,
   },
   'signin.failed': { reason: 'state_invalid', detail: 'attempt_expired', hint: 'a hint' },
+  'session.stepped_up': {
+    session_id: 's-2',
+    previous_session_id: 's-1',
+    aal: 'aal2',
+    evidence: { claim: 'acr', value: 'phr' },
+    weak: false,
+    satisfied: false,
+    auth_time: 1_700_000_000,
+    previous_auth_time: null,
+    reason: 'auth_too_old',
+  },
   'session.ended': { why: 'signout', session_id: 's-1' },
   'sessions.revoked': {
     actor: 'root',
