@@ -60,8 +60,8 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
       ok(`${where}: reads, writes, expires and deletes`),
       hears
         ? ok('announces to every replica that a session has ended')
-        : warn(
-            'what one replica announces is not heard: a session that ends lives on elsewhere for session.cache',
+        : fail(
+            'announcements do not arrive: back-channel logout and revocation would fail, and other ends be seen late',
             `allow the user publish and subscribe, on the channels &${redis.key_prefix}*`,
           ),
       ...('cause' in inspection
