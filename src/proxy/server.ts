@@ -237,7 +237,10 @@ function listenForTheRest(app: FastifyInstance): void {
   // Expectations other than 100-continue are nobody's (RFC 9110 section 10.1.1); Node would answer 417 past the gate.
   server.on('checkExpectation', (raw: NotedRequest, res: ServerResponse) => app.routing(raw, res));
   server.on('upgrade', (raw: NotedRequest, socket: Duplex, head: Buffer) => {
-    if (!(socket instanceof Socket)) {
+    // Pipelined behind a request that is not answered yet, an upgrade finds the connection taken by that answer: Node would throw here, in
+    // its parser, where nothing catches. No client of good will sends one (RFC 9110 section 7.8: it has to wait for the answer).
+    if (!(socket instanceof Socket) || isAnswering(socket)) {
+      socket.on('error', () => undefined);
       socket.destroy();
       return;
     }
@@ -255,6 +258,11 @@ function listenForTheRest(app: FastifyInstance): void {
     socket.on('error', () => socket.destroy());
     socket.end(plainAnswer('405 Method Not Allowed'));
   });
+}
+
+/** Whether a response object still owns this connection. */
+function isAnswering(socket: Duplex & { _httpMessage?: ServerResponse | null }): boolean {
+  return socket._httpMessage !== null && socket._httpMessage !== undefined;
 }
 
 /** Answers what Node's parser refuses: plainly, once, and without a word about the inside. */

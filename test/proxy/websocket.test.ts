@@ -201,3 +201,40 @@ t.test('a flood meets back-pressure instead of our memory', async (t) => {
   client.close();
   await until(() => harness.app.upgradedSockets.size === 0, 'the client gone');
 });
+
+for (const protocol of ['websocket', 'h2c']) {
+  t.test(
+    `an upgrade (${protocol}) pipelined behind an unanswered request does not end the process`,
+    async (t) => {
+      // Two requests in one write: Node hands over the second while the first still owns the connection's answer.
+      let answer: (() => void) | undefined;
+      const upstream = await startRawUpstream(async ({ socket }) => {
+        await new Promise<void>((resolve) => (answer = resolve));
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      });
+      const harness = await startHarness({ upstream: upstream.url });
+      t.teardown(async () => {
+        await harness.close();
+        await upstream.close();
+      });
+      const cookie = await harness.signIn();
+      const crashes: unknown[] = [];
+      const note = (error: unknown): void => void crashes.push(error);
+      process.on('uncaughtException', note);
+      t.teardown(() => process.off('uncaughtException', note));
+      const attacker = new RawClient(harness.port);
+      attacker.socket.write(
+        `GET /slow HTTP/1.1\r\nHost: ${harness.host}\r\nCookie: ${cookie}\r\n\r\n` +
+          `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`,
+      );
+      await until(() => attacker.closed !== 'open' || crashes.length > 0, 'the connection is cut');
+      answer?.();
+      t.strictSame(crashes, []);
+      const after = await exchange(
+        harness.port,
+        `GET /_sallyport/none HTTP/1.1\r\nHost: ${harness.host}\r\n\r\n`,
+      );
+      t.equal(after.status, 404, 'others are served');
+    },
+  );
+}
