@@ -8,6 +8,7 @@ import { checkDurable } from './check/durable.ts';
 import { ok, warn, type Area } from './check/finding.ts';
 import { checkRedis } from './check/redis.ts';
 import { registrations, routeTable } from './check/registration.ts';
+import { checkRoutes } from './check/routes.ts';
 import { checkSource } from './check/source.ts';
 import { checkUpstream } from './check/upstream.ts';
 
@@ -118,6 +119,7 @@ async function inspect(config: Config, path: string, warnings: readonly string[]
         checkRedis(config.session),
         checkDurable(config),
         checkUpstream(config.upstream, publicHost),
+        checkRoutes(config),
       ])
     ).filter((area) => area !== undefined),
   ];

@@ -171,7 +171,7 @@ const strictness: Record<Access, number> = {
 };
 
 /** Whether a written rule may keep somebody out whom `rule` lets in. */
-function isStricter(other: RouteRule, rule: RouteRule): boolean {
+export function isStricter(other: RouteRule, rule: RouteRule): boolean {
   if (other === rule || other === defaultRule) return false;
   const narrows =
     other.requireAal === 'aal2' ||

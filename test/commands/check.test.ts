@@ -34,7 +34,7 @@ t.test('check', async (t) => {
   const file = join(dir, 'sallyport.yaml');
 
   async function check(
-    changes: { source?: Json; redisUrl?: string; upstreamUrl?: string } = {},
+    changes: { source?: Json; redisUrl?: string; upstreamUrl?: string; routes?: Json[] } = {},
     args: string[] = [],
   ) {
     writeFileSync(
@@ -55,6 +55,7 @@ t.test('check', async (t) => {
             ...changes.source,
           },
         ],
+        ...(changes.routes === undefined ? {} : { routes: changes.routes }),
       }),
     );
     const stdout = new TextSink();
@@ -139,6 +140,20 @@ t.test('check', async (t) => {
     const { status, text } = await check({ redisUrl: full.url });
     t.equal(status, 1);
     t.match(text, /fail\s+eviction policy allkeys-lru drops sessions/);
+  });
+
+  t.test('a route that can never match, or opens what the preset closes, is a warning, exit 0', async (t) => {
+    const { status, text } = await check({
+      routes: [
+        { name: 'users', path: '/user/**', access: 'public' },
+        { name: 'late', path: '/user/settings/**', require_aal: 'aal2' },
+      ],
+    });
+    t.equal(status, 0, text);
+    t.match(text, /^routes\n {2}warn {2}the route users is wider than it looks: .*forge-login/m);
+    t.match(text, /warn {2}the route late never matches: users stands before it/);
+    const { text: fine } = await check({ routes: [{ name: 'a', path: '/a/**', require_aal: 'aal2' }] });
+    t.match(fine, /ok {4}every rule can match, and lets in what it says/);
   });
 
   t.test('--json says the same by machine', async (t) => {
