@@ -82,7 +82,8 @@ interface CompiledRule {
  *
  * A target with `;`, `%2F`, `%25` or upper-case letters has more than one reading: some upstreams drop path parameters, decode before
  * they route, decode twice, or fold case (Express does, unless told otherwise). What the rules read is the canonical path; yet where
- * another reading meets a written rule that lets fewer in, nobody passes ({@link ambiguousRule}).
+ * another reading meets a written rule that lets fewer in, or leads from a rule for everybody to none, nobody passes
+ * ({@link ambiguousRule}).
  *
  * @throws never for rules whose patterns {@link validateRoutePattern} accepts; a faulty pattern is a fault of ours and throws.
  */
@@ -114,7 +115,12 @@ export function compileRoutes(
   return (method, target) => {
     const rule = find(method, target.segments);
     if (!hasOtherReadings.test(target.path)) return rule;
-    const evaded = otherReadings(target.path).some((segments) => isStricter(find(method, segments), rule));
+    const evaded = otherReadings(target.path).some(({ segments, folded }) => {
+      const other = find(method, segments);
+      // What no rule names is for sessions: a reading that gets there leaves what was opened to everybody. (By case alone it does not count:
+      // `/README` may be public where `/readme` is nothing.)
+      return other === defaultRule ? !folded && strictness[rule.access] === 0 : isStricter(other, rule);
+    });
     return evaded ? ambiguousRule : rule;
   };
 }
@@ -133,16 +139,24 @@ const hasOtherReadings = /[;A-Z]|%2[F5]/;
  * How other software may read a path: without parameters (RFC 3986 section 3.3), with `%2F` decoded, decoded again until nothing
  * changes (backslashes for slashes then, as Windows and URL parsers have it), without regard to case; and all of that together.
  */
-function otherReadings(path: string): readonly (readonly string[])[] {
+function otherReadings(path: string): readonly Reading[] {
   // The frequent case, on the path of every request: nothing but upper-case letters.
-  if (!/[;%]/.test(path)) return [split(path.toLowerCase())];
+  if (!/[;%]/.test(path)) return [{ segments: split(path.toLowerCase()), folded: true }];
   const slashed = path.replace(/%2F/g, '/');
   const decoded = decodeThrough(path).replace(/\\/g, '/');
   const readings = new Set([path, slashed, decoded]);
   for (const reading of [...readings]) readings.add(reading.replace(/;[^/]*/g, ''));
-  for (const reading of [...readings]) readings.add(reading.toLowerCase());
+  const exact = [...readings];
+  for (const reading of exact) readings.add(reading.toLowerCase());
   readings.delete(path);
-  return [...readings].map(split);
+  return [...readings].map((reading) => ({ segments: split(reading), folded: !exact.includes(reading) }));
+}
+
+/** One way to read a path. */
+interface Reading {
+  readonly segments: readonly string[];
+  /** Whether case had to be folded for it. */
+  readonly folded: boolean;
 }
 
 const split = (path: string): readonly string[] => path.split('/').filter((segment) => segment !== '');

@@ -46,7 +46,8 @@ t.test('patterns', async (t) => {
     ['/.well-known/x', ['/.well-known/x', '/%2ewell-known/x'], ['/well-known/x']],
   ];
   for (const [pattern, yes, no] of rows) {
-    const rules = [plainRule('it', pattern, 'public')];
+    // A session's rule: another reading of what is open to everybody is another test's affair.
+    const rules = [plainRule('it', pattern, 'session')];
     for (const raw of yes) t.equal(meets(rules, raw), 'it', `${pattern} matches ${raw}`);
     for (const raw of no) t.not(meets(rules, raw), 'it', `${pattern} does not match ${raw}`);
   }
@@ -426,3 +427,30 @@ t.test('faults of routes are told together, each with its place', async (t) => {
 t.test('a rule with a faulty pattern is never compiled into one that lets people in', async (t) => {
   t.throws(() => compileRoutes([plainRule('one', '/a*', 'deny')]), TypeError);
 });
+
+t.test(
+  'an encoded slash or a path parameter does not lead an anonymous user from a public wildcard to a page that needs a session',
+  async (t) => {
+    const match = compileRoutes([
+      plainRule('releases', '/*/*/releases/**', 'public'),
+      plainRule('docs', '/README', 'public'),
+    ]);
+    const named = (raw: string) => {
+      const target = canonicalTarget(raw);
+      return target.ok ? match('GET', target).name : 'refused';
+    };
+    t.equal(named('/a/b/releases/x'), 'releases');
+    t.equal(named('/a/b/c/releases/x'), 'default');
+    for (const raw of [
+      '/a%2Fb/c/releases/x',
+      '/admin;/x/releases',
+      '/a%252Fb/c/releases/x',
+      '/a%2fb/c/releases/x',
+    ]) {
+      t.equal(named(raw), 'ambiguous', raw);
+    }
+    t.equal(named('/a/b/releases/x%2Fy'), 'releases', 'a reading under the same rule does no harm');
+    t.equal(named('/README'), 'docs', 'case alone is no other reading of a rule for everybody');
+    t.equal(named('/README;v=1'), 'default');
+  },
+);
