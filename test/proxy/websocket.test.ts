@@ -112,6 +112,17 @@ t.test('the gate stands before every upgrade', async (t) => {
   t.equal((await ask('/', origin)).status, 401, 'no session');
   t.equal((await ask('/', `${cookie}Origin: https://evil.example\r\n`)).status, 403, 'a foreign origin');
   t.equal((await ask('/', cookie)).status, 403, 'no origin');
+  for (const foreign of [
+    'null',
+    'http://forge.example.com',
+    'https://forge.example.com:8443',
+    'https://forge.example.com.evil.example',
+    'https://sub.forge.example.com',
+    'https://forge.example.com/',
+    'https://forge.example.com\r\nOrigin: https://evil.example',
+  ]) {
+    t.equal((await ask('/', `${cookie}Origin: ${foreign}\r\n`)).status, 403, foreign);
+  }
   t.equal((await ask('/denied/x', cookie + origin)).status, 403);
   t.equal((await ask('/_sallyport%2fx', cookie + origin)).status, 404);
   t.equal((await ask('/a/../b', cookie + origin)).status, 400);
@@ -140,7 +151,7 @@ t.test('what the upstream answers instead is relayed', async (t) => {
     await upstream.close();
   });
   const cookie = `Cookie: ${await harness.signIn()}\r\n`;
-  for (const status of [200, 401, 404, 503]) {
+  for (const status of [200, 401, 404, 502, 503]) {
     const answer = await exchange(
       harness.port,
       `GET /${status} HTTP/1.1\r\nHost: ${harness.host}\r\n${cookie}${origin}${upgrade}\r\n`,
