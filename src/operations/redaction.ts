@@ -80,8 +80,9 @@ export function describeError(error: unknown, depth = 0): Record<string, unknown
 /** Parameters as they stand in query strings and form bodies, in messages of libraries that quote what they sent. */
 const parameters =
   /\b(code|state|nonce|access_token|id_token|id_token_hint|refresh_token|client_secret|client_assertion|code_verifier|logout_token|password|token)=[^&\s"'\\<>]+/gi;
-const jwts = /\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*/g;
-const credentialsInUrls = /(\b[a-z][a-z0-9+.-]*:\/\/)[^/@\s"'\\]+@/gi;
+// Bounded where they could otherwise begin anywhere: a long text must not cost its square.
+const jwts = /(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*/g;
+const credentialsInUrls = /((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:\/\/)[^/@\s"'\\]{1,1024}@/gi;
 const authorizations = /\b(Basic|Bearer|DPoP)\s+[A-Za-z0-9._~+/=-]{8,}/g;
 
 /** A text without what looks like a token, a credential or one of our own query strings. Keeps JSON what is JSON. */

@@ -64,6 +64,13 @@ const keysByApi: readonly Row[] = [
   ['forge-api-repo-actions', '/api/v1/repos/*/*/actions/**'],
 ];
 
+/** Registration tokens of runners: some versions of the forges hand them out on GET (Forgejo's api.go), so reading counts here too. */
+const runnersByApi: readonly Row[] = [
+  ['forge-api-user-runners', '/api/v1/user/actions/runners/**'],
+  ['forge-api-org-runners', '/api/v1/orgs/*/actions/runners/**'],
+  ['forge-api-repo-runners', '/api/v1/repos/*/*/actions/runners/**'],
+];
+
 /** Git over HTTP, LFS, the API, and what tools download. */
 const tools: readonly Row[] = [
   ['forge-git-refs', '/*/*/info/refs'],
@@ -111,6 +118,7 @@ const forgeRoutes: readonly RouteRule[] = [
   ...denied.map(([name, path]) => plainRule(name, path, 'deny')),
   { ...plainRule('forge-logout', '/user/logout', 'session'), endsSession: true },
   ...power.map(([name, path]) => ({ ...plainRule(name, path, 'session'), ...strong })),
+  ...runnersByApi.map(([name, path]) => ({ ...plainRule(name, path, 'credentials'), ...strong })),
   ...keysByApi.map(([name, path]) => ({
     ...plainRule(name, path, 'credentials'),
     ...strong,

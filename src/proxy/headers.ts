@@ -35,9 +35,22 @@ const hopByHop: ReadonlySet<string> = new Set([
 
 /** What tells an upstream another client, host, path or method than the one that we judged (SPEC section 7). */
 const misleading: ReadonlySet<string> = new Set([
+  'cf-connecting-ip',
   'forwarded',
+  // CGI turns it into HTTP_PROXY, which clients behind take for their outbound proxy (httpoxy, CVE-2016-5385).
+  'proxy',
+  'true-client-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-envoy-original-path',
   'x-forwarded',
+  'x-host',
+  'x-http-method',
   'x-http-method-override',
+  'x-method-override',
+  'x-original-host',
+  'x-original-method',
+  'x-original-uri',
   'x-original-url',
   'x-real-ip',
   'x-rewrite-url',

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
+import { redactText } from '../../src/operations/redaction.ts';
 import { SallyportError } from '../../src/kernel/error.ts';
 import type { RequestFacts } from '../../src/kernel/request-facts.ts';
 import { Secret } from '../../src/kernel/secret.ts';
@@ -225,4 +226,19 @@ t.test('lines can go to a stream, whose end costs lines and not the process', as
   writer.write('two\n', () => (lost += 1));
   await writer.close();
   t.equal(lost, 1);
+});
+
+t.test('a long text built to be slow is redacted in no time', async (t) => {
+  for (const text of [
+    'a.'.repeat(16_000),
+    '-eyJaaaaa'.repeat(4_000),
+    'eyJaaaaa.'.repeat(4_000),
+    'a://b'.repeat(8_000),
+    'code='.repeat(8_000),
+  ]) {
+    const startedAt = performance.now();
+    redactText(text);
+    const tookMs = performance.now() - startedAt;
+    t.ok(tookMs < 200, `${text.slice(0, 9)}…: ${tookMs.toFixed(1)} ms`);
+  }
 });
