@@ -102,7 +102,7 @@ const reasons: Readonly<Record<ReasonCode, Reason>> = {
   email_unverified: {
     user: 'Your email address has not been verified by your sign-in service.',
     operator:
-      'email_verified is not true. Where the IdP never sends it and addresses are under your control (single-tenant Entra), set email_trusted: true.',
+      'email_verified is not true, or the address is not ASCII. Where the IdP never sends email_verified and addresses are under your control (single-tenant Entra), set email_trusted: true.',
   },
   group_not_allowed: {
     user: 'Your account is in none of the groups that may come in here.',

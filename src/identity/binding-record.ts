@@ -13,7 +13,7 @@ export interface Subject {
 /** One upstream user name, or one email address, and the one subject that it belongs to. */
 export interface Binding extends Subject {
   readonly kind: BindingKind;
-  /** As it was written when it was bound; compared trimmed and case-folded. */
+  /** As it was written when it was bound; compared by {@link foldBound}. */
   readonly value: string;
   /** The source that it was bound through; for people to read: what counts is the issuer. */
   readonly source: string;
@@ -25,7 +25,7 @@ export interface Binding extends Subject {
   readonly username: string | undefined;
 }
 
-/** How user names and email addresses are compared. The forges lower-case both (`strings.ToLower`). */
+/** How user names and email addresses are compared: the forges lower-case both (`strings.ToLower`), and {@link foldUsername} does more. */
 export function foldBound(value: string): string {
   return foldUsername(value);
 }

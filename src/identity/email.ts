@@ -19,6 +19,12 @@ const maxLength = 254;
 /** One `@`: quoted local parts with a second one are legal, and read differently by every parser. */
 const address = /^[^\s@]+@([^\s@]+)$/;
 
+/**
+ * Beyond ASCII two readers disagree on which address it is: Go's `strings.ToLower` makes an `i` of `İ`, so that a forge finds somebody
+ * else's account by it, and mail systems normalise as they like (RFC 6532 section 3.1). No IdP's word says which of them it has verified.
+ */
+const ascii = /^[\x21-\x7e]+$/;
+
 /** Whether a text is an email address such as is taken from tokens. */
 export function isEmailAddress(text: string): boolean {
   return text.length <= maxLength && address.test(text);
@@ -27,7 +33,7 @@ export function isEmailAddress(text: string): boolean {
 /**
  * The email address, and whether the IdP vouches for it: `email_verified` must be the boolean `true`, and must come from
  * the same document as the address. (Merged, an ID token's address would be vouched for by what userinfo says of another.)
- * `email_trusted` speaks only where the IdP says nothing at all.
+ * `email_trusted` speaks only where the IdP says nothing at all. An address that is not ASCII is never verified.
  */
 export function resolveEmail(
   claims: Claims,
@@ -39,7 +45,8 @@ export function resolveEmail(
   const match = typeof email === 'string' && email.length <= maxLength ? address.exec(email) : null;
   if (match === null) return { address: undefined, domain: undefined, verified: false, observedVerified };
   const sameDocument = (claims['email'] === undefined) === (claims['email_verified'] === undefined);
-  const verified =
+  const vouched =
     observedVerified === undefined ? source.email_trusted : observedVerified === true && sameDocument;
+  const verified = vouched && ascii.test(match[0]);
   return { address: match[0], domain: foldAscii(match[1] ?? ''), verified, observedVerified };
 }

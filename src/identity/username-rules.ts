@@ -52,9 +52,44 @@ export const usernameRules: Readonly<Record<UpstreamConfig['preset'], UsernameRu
   generic: anyName,
 };
 
-/** How user names are compared: trimmed and case-folded, as the forges do (`strings.TrimSpace`, `strings.ToLower`). */
+/** Letters with a stroke, which Unicode does not take apart and collations that see no accents do. */
+const struck: Readonly<Record<string, string>> = {
+  đ: 'd',
+  ħ: 'h',
+  ł: 'l',
+  ø: 'o',
+  ŧ: 't',
+  ƀ: 'b',
+  ð: 'd',
+  æ: 'ae',
+  œ: 'oe',
+};
+
+/**
+ * How user names are compared: by what is left of them when spacing around them, case, accents, widths and invisible characters are gone.
+ *
+ * Upstreams fold each in a way of its own: Go lower-cases rune by rune (`İ` to `i`, the Kelvin sign to `k`), others upper-case (`ı` and
+ * `ſ` become `I` and `S`, `ß` becomes `SS`), Python folds and normalises, MySQL's collations see no accents. So this one folds more than
+ * any of them: of two names that are one to some upstream, the second is refused; so are some that would be two everywhere.
+ */
 export function foldUsername(username: string): string {
-  return username.trim().toLowerCase();
+  const folded = foldOnce(username);
+  // Lower-casing uncovers what normalising takes apart, and the other way round: again until nothing changes.
+  return folded === username ? folded : foldUsername(folded);
+}
+
+function foldOnce(text: string): string {
+  return (
+    text
+      .normalize('NFKD')
+      .replace(/[\p{M}\p{Default_Ignorable_Code_Point}]/gu, '')
+      // Down first: the capital ẞ has no upper case of its own.
+      .toLowerCase()
+      .toUpperCase()
+      .toLowerCase()
+      .replace(/[đħłøŧƀðæœ]/g, (letter) => struck[letter] ?? letter)
+      .trim()
+  );
 }
 
 /** The operator's `username.pattern`, anchored at both ends: a pattern that matches a part allows nothing. @throws SyntaxError */
@@ -62,7 +97,7 @@ export function compileUsernamePattern(pattern: string): RegExp {
   return new RegExp(`^(?:${pattern})$`, 'u');
 }
 
-/** Whether a name is one of the reserved ones, compared trimmed and case-folded. */
+/** Whether a name is one of the reserved ones, compared by {@link foldUsername}. */
 export function isReservedUsername(username: string, reserved: readonly string[]): boolean {
   const folded = foldUsername(username);
   return reserved.some((entry) => {

@@ -92,6 +92,9 @@ for (const [kind, open] of Object.entries(stores)) {
       // The Kelvin sign: its lower case is k.
       await bindings.claim(wanted('mike', 's-1'));
       t.match(await bindings.claim(wanted('mi\u212ae', 's-2')), { outcome: 'conflict' });
+      // Gitea lower-cases İ to i (Go, strings.ToLower), JavaScript to an i with a dot above it; a collation sees no accents.
+      for (const spelling of ['mİke', 'm\u0131ke', 'míke', 'ｍike', 'mi\u200dke'])
+        t.match(await bindings.claim(wanted(spelling, 's-2')), { outcome: 'conflict' }, spelling);
       t.match(await bindings.claim(wanted('alice1', 's-2')), { outcome: 'bound' });
     });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { hasControlCharacter } from '../../src/identity/characters.ts';
 import { resolveIdentity } from '../../src/identity/resolve.ts';
+import { foldUsername } from '../../src/identity/username-rules.ts';
 
 type Claims = Record<string, unknown>;
 type Parameters_ = Parameters<typeof resolveIdentity>;
@@ -126,7 +127,7 @@ t.test('email domains are compared whole, without case, and only of verified add
   }
   t.equal(
     codeOf(resolve({ email: 'a@\u212aorp.com' }, { source: { email_domains: ['korp.com'] } })),
-    'email_domain_not_allowed',
+    'email_unverified',
     'the Kelvin sign is no k',
   );
 });
@@ -270,6 +271,102 @@ t.test('reserved names are given to nobody, in any case', async (t) => {
   );
   t.equal(nameOf(resolve({ preferred_username: 'admin' }, { preset: 'grafana' })), 'username_reserved');
 });
+
+t.test(
+  'a name that some upstream reads as a reserved one is reserved too: dotted İ, accents, full width',
+  async (t) => {
+    for (const preferred_username of [
+      'admİn',
+      'admın',
+      'ádmin',
+      'a\u0301dmin',
+      'ａdmin',
+      'ＡＤＭＩＮ',
+      'ad\u200dmin',
+      'ad\u00admin',
+      '𝐚dmin',
+    ])
+      t.equal(
+        nameOf(resolve({ preferred_username }, { preset: 'grafana' })),
+        'username_reserved',
+        preferred_username,
+      );
+    const own = { username: { reserved: ['straßenbau', '*.keys'] }, preset: 'generic' as const };
+    t.equal(nameOf(resolve({ preferred_username: 'STRASSENBAU' }, own)), 'username_reserved');
+    t.equal(nameOf(resolve({ preferred_username: 'alice.\u212aeyſ' }, own)), 'username_reserved');
+    t.equal(nameOf(resolve({ preferred_username: 'strasse' }, own)), 'strasse');
+  },
+);
+
+t.test(
+  "an address that is not ASCII is nobody's: a forge that lower-cases İ would read a colleague's address",
+  async (t) => {
+    for (const email of [
+      'alİce@example.com',
+      'al\u0131ce@example.com',
+      'a\u0301lice@example.com',
+      'ali\u200dce@example.com',
+      'alice@ex\u212ample.com',
+    ]) {
+      for (const preset of ['forgejo', 'gitea', 'grafana', 'oauth2_proxy', 'authelia', 'generic'] as const) {
+        const result = resolve({ email }, { preset });
+        t.equal(result.ok && result.identity.emailVerified, false, `${preset} ${email}`);
+        const trusted = resolve(
+          { email, email_verified: undefined },
+          { preset, source: { email_trusted: true } },
+        );
+        t.equal(
+          trusted.ok && trusted.identity.emailVerified,
+          false,
+          'trusting the IdP changes nothing of how others read it',
+        );
+        t.equal(
+          codeOf(resolve({ email }, { preset, username: { claim: 'email' } })),
+          'email_unverified',
+          'no name is made of it',
+        );
+        t.equal(
+          codeOf(resolve({ email }, { preset, source: { email_domains: ['example.com'] } })),
+          'email_unverified',
+        );
+      }
+    }
+  },
+);
+
+t.test(
+  'whatever an upstream does to a letter, names that become the same there are the same here',
+  async (t) => {
+    const readings: readonly ((text: string) => string)[] = [
+      (text) => text.toLowerCase(),
+      (text) => text.toUpperCase(),
+      (text) => text.toUpperCase().toLowerCase(),
+      (text) => text.normalize('NFKC'),
+      (text) => text.normalize('NFKC').toLowerCase(),
+      (text) => text.toLowerCase().normalize('NFKC'),
+      (text) => text.normalize('NFKD').replace(/\p{M}/gu, ''),
+      // Go maps one rune to one: İ to i, without the dot that JavaScript leaves over it.
+      (text) => String.fromCodePoint(text.toLowerCase().codePointAt(0) ?? 0),
+      (text) => text.toLocaleLowerCase('tr'),
+      (text) => text.toLocaleUpperCase('tr'),
+    ];
+    const apart: string[] = [];
+    for (let point = 0x21; point <= 0x10ffff; point += 1) {
+      if (point >= 0xd800 && point <= 0xdfff) continue;
+      const letter = String.fromCodePoint(point);
+      const folded = foldUsername(letter);
+      // The Greek iota subscript is a mark that upper case makes a letter of; nothing ASCII comes of it either way.
+      if (letter.normalize('NFKD').includes('\u0345')) continue;
+      if (foldUsername(folded) !== folded) apart.push(`U+${point.toString(16)} folds on`);
+      for (const read of readings) {
+        const seen = read(letter);
+        if (seen !== letter && foldUsername(seen) !== folded)
+          apart.push(`U+${point.toString(16)} ${read.toString()}`);
+      }
+    }
+    t.same(apart.slice(0, 20), []);
+  },
+);
 
 t.test("the operator's pattern must match the whole name and replaces the preset's", async (t) => {
   const pattern = { username: { pattern: '[a-z]{3}|x' } };

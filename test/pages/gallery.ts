@@ -126,7 +126,7 @@ const canary: CanaryView = {
     },
     identity: {
       code: 'email_unverified',
-      hint: 'email_verified is not true. Where the IdP never sends it and addresses are under your control (single-tenant Entra), set email_trusted: true.',
+      hint: 'email_verified is not true, or the address is not ASCII. Where the IdP never sends email_verified and addresses are under your control (single-tenant Entra), set email_trusted: true.',
     },
   },
   hint: 'acrs names other contexts than the one asked for: the preset and the context of your policy have to be the same.',
