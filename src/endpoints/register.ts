@@ -5,6 +5,7 @@ import type { Refusal } from '../kernel/refusal.ts';
 import { createSignInFlow } from '../signin/flow.ts';
 import { createLedger } from '../signin/ledger.ts';
 import { addBackChannelLogout } from './back-channel-logout.ts';
+import { limitBodyTime } from './body-time.ts';
 import { addCallback } from './callback.ts';
 import { addCanary } from './canary.ts';
 import { sendRefusal, type EndpointDeps, type EndpointTools } from './endpoint.ts';
@@ -26,6 +27,7 @@ export type { EndpointDeps } from './endpoint.ts';
  * the endpoints is 404: the public server stands a catch-all of every method behind them (proxy/server.ts).
  */
 export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDeps): Promise<void> {
+  limitBodyTime(scope);
   await scope.register(formbody, { bodyLimit: 4096 });
   await scope.register(rateLimit, { global: false });
   const ledger = createLedger(deps);
