@@ -33,7 +33,11 @@ export interface Generation {
    * The identity headers for a session as a flat `[name, value, …]` list, made once per session and assertion life and
    * then returned synchronously.
    */
-  identityHeaders(session: OpenedSession, origin: string, nowMs: number): readonly string[] | Promise<readonly string[]>;
+  identityHeaders(
+    session: OpenedSession,
+    origin: string,
+    nowMs: number,
+  ): readonly string[] | Promise<readonly string[]>;
 }
 
 /** The generation in force now; read once per request. */

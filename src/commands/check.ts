@@ -108,21 +108,20 @@ interface Report {
 async function inspect(config: Config, path: string, warnings: readonly string[]): Promise<Report> {
   const register = registrations(config);
   const publicHost = new URL(config.server.public_url[0] ?? '').host;
+  const tried = await Promise.all([
+    ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
+    checkRedis(config.session),
+    checkDurable(config),
+    checkUpstream(config.upstream, publicHost),
+  ]);
   const areas = [
     {
       name: 'configuration',
       findings: [ok(`${path} is valid, and every file that it names can be read`), ...fileWarnings(warnings)],
     },
-    ...(
-      await Promise.all([
-        ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
-        checkRedis(config.session),
-        checkDurable(config),
-        checkUpstream(config.upstream, publicHost),
-        checkRoutes(config),
-      ])
-    ).filter((area) => area !== undefined),
-  ];
+    ...tried,
+    checkRoutes(config),
+  ].filter((area) => area !== undefined);
   return {
     ...countFindings(areas),
     areas,

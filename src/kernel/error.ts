@@ -1,10 +1,6 @@
 /** Codes of the faults that cross rooms. Branch on these, never on message text. */
 export type FaultCode =
-  | 'store_unavailable'
-  | 'idp_unavailable'
-  | 'token_invalid'
-  | 'config_invalid'
-  | 'internal';
+  'store_unavailable' | 'idp_unavailable' | 'token_invalid' | 'config_invalid' | 'internal';
 
 /**
  * A fault: something broke, or somebody lied. (A refusal is not a fault: it is data, see {@link Refusal}.)

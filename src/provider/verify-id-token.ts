@@ -146,7 +146,10 @@ function readHeader(token: string, algs: readonly string[], type: TokenType): Ke
     refuse('crit_not_supported', 'its header holds a critical extension');
   const untyped = typ === undefined && type.required !== true;
   if (!untyped && !(typeof typ === 'string' && type.pattern.test(typ))) {
-    refuse(type.fault, `typ ${(JSON.stringify(typ) ?? 'absent').slice(0, 40)} is that of another kind of token`);
+    refuse(
+      type.fault,
+      `typ ${typ === undefined ? 'absent' : JSON.stringify(typ).slice(0, 40)} is that of another kind of token`,
+    );
   }
   if (kid !== undefined && typeof kid !== 'string') refuse('header_malformed', 'kid is no string');
   return { alg, kid };

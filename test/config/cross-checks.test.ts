@@ -408,7 +408,10 @@ t.test('what is allowed but doubtful is a warning', async (t) => {
     [into.session('cache: 5m'), /^session\.cache/],
     [into.mfa('preset: generic, mode: trust_idp'), /^sources\[0\]\.mfa\.mode: .*retired/],
     [into.routes('name: a, path: /_sallyport/**'), /^routes\[0\]\.path: never matches/],
-    [`${into.mfa('preset: generic, mode: trust_idp')}operators: [{ groups: [x] }]\n`, /^operators\[0\]: .*AAL2/],
+    [
+      `${into.mfa('preset: generic, mode: trust_idp')}operators: [{ groups: [x] }]\n`,
+      /^operators\[0\]: .*AAL2/,
+    ],
   ];
   for (const [text, warning] of table) {
     const parsed = parseConfig(text, 'f.yaml', {});

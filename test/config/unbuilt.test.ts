@@ -22,11 +22,7 @@ const built = whole
   })
   .join('\n');
 
-const unbuilt = [
-  'server.workers',
-  'session.redis.sentinel',
-  'session.redis.cluster',
-];
+const unbuilt = ['server.workers', 'session.redis.sentinel', 'session.redis.cluster'];
 
 t.test(
   'the whole file of the specification, filled in, is refused for what is not in this version, and for nothing else',

@@ -31,7 +31,11 @@ t.test('sizes are an integer and a binary unit, nothing else', async (t) => {
 
 t.test('a secret never shows itself, however it is printed', async (t) => {
   const secret = new Secret('hunter2-hunter2');
-  const shown = [`${secret}`, JSON.stringify({ secret }), inspect({ secret }, { depth: 9, showHidden: true })];
+  const shown = [
+    String(secret),
+    JSON.stringify({ secret }),
+    inspect({ secret }, { depth: 9, showHidden: true }),
+  ];
   for (const text of shown) t.notMatch(text, /hunter2/);
   t.equal(secret.reveal(), 'hunter2-hunter2');
 });

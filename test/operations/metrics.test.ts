@@ -264,10 +264,11 @@ t.test('the labels known here are those that other rooms define', async (t) => {
 t.test(
   'another configuration: new sources start at 0, a source that went is no longer up or down',
   async (t) => {
-    const { meter, registry, adopt } = make();
+    const metrics = make();
+    const { meter, registry } = metrics;
     meter.idpUp('okta', true);
     meter.signIn('okta', 'succeeded');
-    adopt({ sources: ['entra', 'google'], routes: [{ name: 'api', access: 'bearer' }] });
+    metrics.adopt({ sources: ['entra', 'google'], routes: [{ name: 'api', access: 'bearer' }] });
     meter.idpUp('okta', true);
     meter.configReload('refused', 5_000);
     const samples = parse(await registry.metrics());
