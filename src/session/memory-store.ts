@@ -1,4 +1,4 @@
-import type { Clock } from '../kernel/clock.ts';
+import { createForwardClock, type Clock } from '../kernel/clock.ts';
 import { createMemorySets } from './memory-sets.ts';
 import type { Store, StoredRecord, StoreHealth, StoreListener } from './types.ts';
 
@@ -12,9 +12,11 @@ interface Held {
 const sweepEveryMs = 30_000;
 
 /** A store in this process's memory: for one process, lost at restart, never down. */
-export function createMemoryStore(clock: Clock): Store {
+export function createMemoryStore(wallClock: Clock): Store {
+  // Everything here lasts for a while: for no longer because somebody sets the clock back.
+  const clock = createForwardClock(wallClock);
   const held = new Map<string, Held>();
-  const upSince: StoreHealth = Object.freeze({ up: true, sinceMs: clock.nowMs() });
+  const upSince: StoreHealth = Object.freeze({ up: true, sinceMs: wallClock.nowMs() });
   let sweptAtMs = clock.nowMs();
 
   const groups = createShelf<Map<string, { label: Buffer; count: number }>>(clock);

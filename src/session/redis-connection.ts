@@ -49,13 +49,13 @@ export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): Redis
   let retry: NodeJS.Timeout | undefined;
   let renewing = false;
   let answeredAt = performance.now();
-  let health: StoreHealth = Object.freeze({ up: false, sinceMs: clock.nowMs(), cause: 'not connected yet' });
+  let health: StoreHealth = Object.freeze({ up: false, ...since(clock), cause: 'not connected yet' });
 
   function setUp(): void {
     if (health.up) return;
     // The first success is no news.
     if (everFailed) logWarning('the session store answers again', { redis: where });
-    health = Object.freeze({ up: true, sinceMs: clock.nowMs() });
+    health = Object.freeze({ up: true, ...since(clock) });
     meter.storeUp(true);
   }
 
@@ -65,17 +65,17 @@ export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): Redis
       return;
     }
     everFailed = true;
-    health = Object.freeze({ up: false, sinceMs: clock.nowMs(), cause });
+    health = Object.freeze({ up: false, ...since(clock), cause });
     meter.storeUp(false);
     logWarning('the session store cannot be reached', { redis: where, cause });
   }
 
   /** It answers, but refuses writes: sessions that exist go on, and the operator is told. */
   function setImpaired(cause: string | undefined): void {
-    if (!health.up || health.cause === cause) return;
+    const { cause: before, ...rest } = health;
+    if (!health.up || before === cause) return;
     if (cause !== undefined) logWarning('the session store refuses a command', { redis: where, cause });
-    const { up, sinceMs } = health;
-    health = Object.freeze(cause === undefined ? { up, sinceMs } : { up, sinceMs, cause });
+    health = Object.freeze(cause === undefined ? rest : { ...rest, cause });
   }
 
   /** A new connection that has answered a PING. Rejects with what went wrong first. */
@@ -193,7 +193,7 @@ export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): Redis
       current?.disconnect();
       attempted?.disconnect();
       current = undefined;
-      health = Object.freeze({ up: false, sinceMs: clock.nowMs(), cause: 'closed' });
+      health = Object.freeze({ up: false, ...since(clock), cause: 'closed' });
     },
   };
 }
@@ -242,4 +242,10 @@ function within<T>(ms: number, work: Promise<T>): Promise<T> {
     }, ms);
     work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
+}
+
+/** Now, by both clocks. */
+function since(clock: Clock): Pick<StoreHealth, 'sinceMs' | 'sinceSteadyMs'> {
+  const sinceSteadyMs = clock.steadyMs?.();
+  return { sinceMs: clock.nowMs(), ...(sinceSteadyMs === undefined ? {} : { sinceSteadyMs }) };
 }

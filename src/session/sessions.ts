@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { Clock } from '../kernel/clock.ts';
+import { createForwardClock, type Clock } from '../kernel/clock.ts';
 import { isFault } from '../kernel/error.ts';
 import type { Meter } from '../kernel/meter.ts';
 import { randomToken } from '../kernel/randomness.ts';
@@ -18,6 +18,7 @@ import type {
   SessionWatch,
   Store,
   StoredRecord,
+  StoreHealth,
 } from './types.ts';
 
 /** What {@link createSessions} is made of. The limits are asked for at each use: a reload may change them. */
@@ -47,9 +48,16 @@ const touchEveryMs = 60_000;
 /** The store's answer takes less than this; so a key that is to last to the absolute limit is seen to last to it. */
 const latencyMs = 1000;
 
-/** What memory knows of an opened session. All times are milliseconds since the epoch. */
+/**
+ * What memory knows of an opened session. All times are milliseconds since the epoch, in the entry's own time: it began with the clock's,
+ * and goes on when somebody sets that back.
+ */
 interface Entry {
   readonly session: OpenedSession;
+  /** Its own time less the forward clock's. */
+  readonly offsetMs: number;
+  /** What the clock itself said when the store last answered. */
+  confirmedAtClockMs: number;
   /** Tells one sealing from another without keeping its bytes. */
   readonly fingerprint: string;
   /** Until when memory may serve it without asking: `session.cache`. */
@@ -74,6 +82,7 @@ interface Flight {
  */
 export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
   const { store, sealing, clock, meter } = deps;
+  const forward = createForwardClock(clock);
   const directory = createDirectory(deps);
   const endings = createEndings({ store, directory, clock });
   /** Cookie values by store key: of what is in memory, and of what is on its way there. */
@@ -129,19 +138,34 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
     return storedUntilMs >= endsAtMs ? Infinity : storedUntilMs - deps.idleTimeoutMs;
   }
 
+  function timeOf(entry: Entry): number {
+    return forward.nowMs() + entry.offsetMs;
+  }
+
   function isAlive(entry: Entry, nowMs: number): boolean {
     return nowMs < endOf(entry.session.record) && nowMs < entry.lastUsedMs + deps.idleTimeoutMs;
   }
 
   function isFresh(entry: Entry, nowMs: number): boolean {
-    return nowMs < entry.freshUntilMs && nowMs < entry.touchDueAtMs;
+    // A clock that says less than it did has been set back: nobody can say by how much more.
+    const sinceMs = clock.nowMs() - entry.confirmedAtClockMs;
+    return sinceMs >= 0 && sinceMs < deps.cacheMs && nowMs < entry.freshUntilMs && nowMs < entry.touchDueAtMs;
+  }
+
+  /** Whether an outage is younger than its grace; one that begins in the future, by a clock that was set back, is not. */
+  function isWithinGrace({ sinceMs, sinceSteadyMs }: StoreHealth): boolean {
+    const outMs = clock.nowMs() - sinceMs;
+    const steadyMs = clock.steadyMs?.();
+    const outSteadyMs =
+      steadyMs === undefined || sinceSteadyMs === undefined ? outMs : steadyMs - sinceSteadyMs;
+    return outMs >= 0 && Math.max(outMs, outSteadyMs) < deps.outageGraceMs;
   }
 
   /** While the store is down, staleness counts no more: the outage's own grace does. */
   function mayServe(entry: Entry, nowMs: number): boolean {
     if (!isAlive(entry, nowMs)) return false;
     const health = store.health();
-    return health.up ? isFresh(entry, nowMs) : nowMs - health.sinceMs < deps.outageGraceMs;
+    return health.up ? isFresh(entry, nowMs) : isWithinGrace(health);
   }
 
   function use(entry: Entry, nowMs: number): OpenedSession {
@@ -152,7 +176,7 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
   function peek(cookieValue: string): OpenedSession | undefined {
     const entry = memory.get(cookieValue);
     if (entry === undefined) return undefined;
-    const nowMs = clock.nowMs();
+    const nowMs = timeOf(entry);
     if (!mayServe(entry, nowMs)) return undefined;
     meter.sessionCache('hit');
     return use(entry, nowMs);
@@ -194,22 +218,26 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
     key: string,
     isCurrent: () => boolean,
   ): Promise<OpenedSession | undefined> {
-    const askedAtMs = clock.nowMs();
+    const askedAtMs = forward.nowMs();
     let stored: StoredRecord | undefined;
     try {
       stored = await store.get(key);
     } catch (error) {
       // The request that finds the outage is served from memory like those after it.
       const entry = memory.get(cookieValue);
-      const nowMs = clock.nowMs();
       if (!isFault(error, 'store_unavailable') || entry === undefined || store.health().up) throw error;
+      const nowMs = timeOf(entry);
       if (!mayServe(entry, nowMs)) throw error;
       return use(entry, nowMs);
     }
     if (!isCurrent()) return undefined;
-    const nowMs = clock.nowMs();
-    const entry = stored === undefined ? undefined : admit(cookieValue, key, stored, nowMs);
-    if (stored === undefined || entry === undefined || nowMs >= endOf(entry.session.record)) {
+    const entry = stored === undefined ? undefined : admit(cookieValue, key, stored);
+    if (stored === undefined || entry === undefined) {
+      memory.delete(cookieValue);
+      return undefined;
+    }
+    const nowMs = timeOf(entry);
+    if (nowMs >= endOf(entry.session.record)) {
       memory.delete(cookieValue);
       return undefined;
     }
@@ -222,26 +250,37 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
       return undefined;
     }
     memory.set(cookieValue, entry);
-    confirm(entry, nowMs, askedAtMs + stored.ttlMs);
+    confirm(entry, nowMs, askedAtMs + entry.offsetMs + stored.ttlMs);
     if (nowMs >= entry.touchDueAtMs || outlives) touch(cookieValue, key, entry, nowMs);
     return use(entry, nowMs);
   }
 
   /** The entry of what the store holds: the one in memory while the sealed bytes are the same, else opened anew. */
-  function admit(cookieValue: string, key: string, stored: StoredRecord, nowMs: number): Entry | undefined {
+  function admit(cookieValue: string, key: string, stored: StoredRecord): Entry | undefined {
     const fingerprint = fingerprintOf(stored.sealed);
     const known = memory.get(cookieValue);
     if (known?.fingerprint === fingerprint) return known;
     const bytes = sealing.openSession(cookieValue, stored.sealed);
     const record = bytes === undefined ? undefined : decodeRecord(bytes);
-    return record === undefined ? undefined : createEntry({ record, key }, fingerprint, nowMs);
+    return record === undefined ? undefined : createEntry({ record, key }, fingerprint);
   }
 
-  function createEntry(session: OpenedSession, fingerprint: string, nowMs: number): Entry {
-    return { session, fingerprint, freshUntilMs: 0, touchDueAtMs: 0, lastUsedMs: nowMs };
+  function createEntry(session: OpenedSession, fingerprint: string): Entry {
+    // Nothing was made in the future: the clock has been set back since, by so much at least.
+    const nowMs = Math.max(clock.nowMs(), session.record.issuedAt * 1000);
+    return {
+      session,
+      offsetMs: nowMs - forward.nowMs(),
+      confirmedAtClockMs: 0,
+      fingerprint,
+      freshUntilMs: 0,
+      touchDueAtMs: 0,
+      lastUsedMs: nowMs,
+    };
   }
 
   function confirm(entry: Entry, nowMs: number, storedUntilMs: number): void {
+    entry.confirmedAtClockMs = clock.nowMs();
     entry.freshUntilMs = nowMs + deps.cacheMs;
     entry.touchDueAtMs = touchDueAt(endOf(entry.session.record), storedUntilMs);
   }
@@ -280,9 +319,9 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
     const cookieValue = randomToken(deps.randomness, 256);
     const key = sealing.sessionKey(cookieValue);
     const sealed = sealing.sealSession(cookieValue, encodeRecord(record));
-    const nowMs = clock.nowMs();
     const session: OpenedSession = Object.freeze({ record, key });
-    const entry = createEntry(session, fingerprintOf(sealed), nowMs);
+    const entry = createEntry(session, fingerprintOf(sealed));
+    const nowMs = timeOf(entry);
     const ttlMs = lifeInStore(endOf(entry.session.record), nowMs);
     const pushedOut = await directory.enter(key, record, judgement, {
       recordMs: ttlMs,

@@ -134,6 +134,8 @@ export interface StoreHealth {
   readonly up: boolean;
   /** Milliseconds since the epoch: since when it has been so. */
   readonly sinceMs: number;
+  /** The same by the clock that nobody sets, where there is one. */
+  readonly sinceSteadyMs?: number;
   /** A short cause for the operator when down; never with a credential. */
   readonly cause?: string;
 }
