@@ -20,6 +20,7 @@ import { productVersion } from './operations/version.ts';
 import { boundCookieNames } from './policy/forge-routes.ts';
 import { closeAudit, makeParts, type Parts, type World } from './parts.ts';
 import type { Provider } from './provider/types.ts';
+import { drainConnections, type DrainPatience } from './proxy/drain.ts';
 import { prepareListen } from './proxy/listen.ts';
 import { createPublicServer } from './proxy/server.ts';
 import { createBoundCookies } from './session/bound-cookies.ts';
@@ -65,8 +66,13 @@ export interface App {
   reload(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome>;
   /** Opens `audit.file` anew: what writes the old one is renamed away by log rotation. */
   reopenFiles(): Promise<void>;
-  /** `/readyz` fails first, then nothing new is accepted, then what runs is finished within `server.shutdown_grace`. */
-  close(): Promise<void>;
+  /** Puts an error that nobody caught on record, with its stack. */
+  logFault(error: unknown): void;
+  /**
+   * `/readyz` fails first, then nothing new is accepted, then what runs is finished within `server.shutdown_grace`.
+   * @param patience serves on for a while in between, so that whoever sends requests here has noticed; default: not at all
+   */
+  close(patience?: DrainPatience): Promise<void>;
 }
 
 /**
@@ -257,9 +263,11 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       operations: operations.address,
       reload: (loaded, by) => reloads.reload(loaded, by),
       reopenFiles: () => reloads.reopenFiles(),
-      async close() {
+      logFault: logOwnFault,
+      async close(patience) {
         health.beginShutdown();
         log().logger.info('shutting down');
+        if (patience !== undefined) await drainConnections(server.server, patience);
         await close();
       },
     };

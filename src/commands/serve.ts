@@ -5,6 +5,9 @@ import { ownerOf } from '../reload/file-owner.ts';
 import { startSupervisor, type Supervisor } from '../reload/supervisor.ts';
 import type { Command } from './command.ts';
 
+/** How long requests are still taken after `/readyz` has begun to fail: platforms and proxies need a moment to notice. */
+const patience = { quietMs: 500, mostMs: 2_000 };
+
 /** `sallyport serve`: runs the proxy until SIGTERM or SIGINT. */
 export const serveCommand: Command = {
   name: 'serve',
@@ -39,11 +42,14 @@ audit.file anew), when a file of it changes, and on sallyport reload.`,
       await app.close();
       throw error;
     }
+    // One request's defect must not end everybody else's. What decides who passes throws within its own request, and fails closed there.
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+      process.on(event, (error: unknown) => app.logFault(error));
     await new Promise<void>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
     });
     await supervisor.close();
-    await app.close();
+    await app.close(patience);
     return 0;
   },
 };

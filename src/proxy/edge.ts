@@ -74,7 +74,9 @@ export function createEdge(options: EdgeOptions): Edge {
       );
     }
 
-    const refusal = judgeHost(raw, host, scheme, generation);
+    // Node's parser drops what comes after its bound without a word: the rest of a head must not decide about the whole.
+    const refusal =
+      raw.rawHeaders.length > mostHeaders * 2 ? headersTooMany : judgeHost(raw, host, scheme, generation);
     const origin = typeof refusal === 'string' ? refusal : (generation.publicOrigins[0] ?? '');
     const method = raw.method ?? '';
     const page = wantsPage(raw);
@@ -94,6 +96,11 @@ export function createEdge(options: EdgeOptions): Edge {
 
   return { establish, hasAsked: (socket) => peers.has(socket) };
 }
+
+/** Header lines of one request: half of what Node's parser takes before it drops any. */
+const mostHeaders = 500;
+/** RFC 6585 section 5. */
+const headersTooMany: Refusal = { status: 431, code: 'headers_too_large' };
 
 /** The request target exactly as it came, whatever the router was shown instead. */
 export function targetOf(raw: IncomingMessage & { originalUrl?: string }): string {
