@@ -217,6 +217,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
           clock,
           randomness,
           logFault,
+          logWarning,
           jwks: () => reloads.jwks(),
         }),
       get accessLog() {

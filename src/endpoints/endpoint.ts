@@ -11,6 +11,8 @@ import { renderRefusal, type RefusalContext } from './render.ts';
 export interface EndpointDeps extends SignInDeps {
   /** The public keys of the assertion, as a JWK set (RFC 7517 section 5). */
   readonly jwks: () => { readonly keys: readonly object[] };
+  /** What the operator should know, for the log. */
+  readonly logWarning?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
 /** What each endpoint's plugin gets. */

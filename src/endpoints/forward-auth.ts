@@ -4,9 +4,11 @@ import type { Generation } from '../generation.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { upstreamTarget } from '../policy/canonical-target.ts';
+import { boundCookieNames } from '../policy/forge-routes.ts';
 import { trustTest, type AddressTest } from '../proxy/edge.ts';
 import { createGate, type GateResult } from '../proxy/gate.ts';
 import { ownCookieNames } from '../proxy/headers.ts';
+import { dropBoundCookies } from '../session/bound-cookies.ts';
 import { stripOwnCookies } from '../session/cookie.ts';
 import { createBearer } from '../signin/bearer.ts';
 import { addEndpoint, queryOf, send, sendRefusal, type EndpointTools } from './endpoint.ts';
@@ -26,6 +28,21 @@ export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): vo
   const judge = createGate(tools.sessions, tools.clock, createBearer(tools));
   const trust = new WeakMap<Generation, AddressTest>();
 
+  const warned = new WeakSet<Generation>();
+  /** Once for each configuration: nothing in it says that somebody asks, so that only the first question shows it. */
+  function warnOfLooseCookies(generation: Generation): void {
+    if (warned.has(generation)) return;
+    warned.add(generation);
+    const { preset } = generation.config.upstream;
+    const cookies = boundCookieNames(generation.config.upstream);
+    if (cookies.length > 0) {
+      tools.logWarning?.(
+        "forward auth cannot tie the app's own session cookies to a session, and keeps them from the app: prefer Sallyport as the proxy",
+        { preset, cookies },
+      );
+    }
+  }
+
   function isTrustedPeer({ generation, raw }: FastifyRequest): boolean {
     let test = trust.get(generation);
     if (test === undefined) {
@@ -43,6 +60,7 @@ export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): vo
       const { generation } = request;
       if (!isTrustedPeer(request))
         return sendRefusal(tools, request, reply, { status: 400, code: 'peer_not_trusted' });
+      warnOfLooseCookies(generation);
       const facts = forwardedFacts(request);
       if ('status' in facts) return sendRefusal(tools, request, reply, facts);
       const result = await judge(request.raw, facts, generation);
@@ -127,7 +145,10 @@ function onlyValue(rawHeaders: readonly string[], name: string): string | undefi
   return found;
 }
 
-/** Those of the client's own headers that the app may get: cookies beside a session, a credential where the route lets one in. */
+/**
+ * Those of the client's own headers that the app may get: cookies beside a session, a credential where the route lets one in. None of
+ * `upstream.bound_cookies`: the app's `Set-Cookie` never passes here, so nothing says in whose session such a cookie was made.
+ */
 function* appHeaders(
   { headers, generation, raw }: FastifyRequest,
   { rule, withSession, withCredential, withToken }: GateResult,
@@ -136,6 +157,7 @@ function* appHeaders(
     let cookie: string | undefined = headers.cookie;
     for (const name of ownCookieNames(generation.config))
       cookie = cookie === undefined ? undefined : stripOwnCookies(cookie, name);
+    if (cookie !== undefined) cookie = dropBoundCookies(cookie, boundCookieNames(generation.config.upstream));
     if (cookie !== undefined && cookie !== '') yield ['Cookie', cookie];
   }
   if (!withCredential) return;

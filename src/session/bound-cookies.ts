@@ -144,3 +144,16 @@ export function expiredBoundCookies(names: readonly string[], secureOrigin: bool
       `${name}=; Path=/; HttpOnly; SameSite=Lax${secure}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT`,
   );
 }
+
+/**
+ * A `Cookie` value without the cookies of these names, compared as {@link createBoundCookies} does; undefined when nothing is left. For
+ * where Sallyport never sees the upstream's `Set-Cookie`, so that no cookie of theirs can carry a tag.
+ */
+export function dropBoundCookies(cookieHeader: string, names: readonly string[]): string | undefined {
+  const bound = new Set(names.map((name) => name.toLowerCase()));
+  const pairs = cookieHeader.split(';');
+  const kept = pairs.filter((pair) => !bound.has((pair.split('=', 1)[0] ?? '').trim().toLowerCase()));
+  if (kept.length === pairs.length) return cookieHeader;
+  const left = kept.join(';').trim();
+  return left === '' ? undefined : left;
+}

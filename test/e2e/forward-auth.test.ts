@@ -17,7 +17,10 @@ const routes = [
 ];
 
 /** Sallyport, an IdP and an app; whoever is to ask stands on `origin`. */
-async function furnish(trusted: readonly string[] = ['127.0.0.1/32']) {
+async function furnish(
+  trusted: readonly string[] = ['127.0.0.1/32'],
+  upstream: Readonly<Record<string, unknown>> = {},
+) {
   const listen = await freePort();
   const origin = `http://127.0.0.1:${listen}`;
   const app = await startEchoUpstream();
@@ -26,7 +29,11 @@ async function furnish(trusted: readonly string[] = ['127.0.0.1/32']) {
     origin,
     upstream: app.url,
     sources: [{ id: 'idp', issuer: op.issuer, mfa: { mode: 'report_only' } }],
-    config: { server: { listen: '127.0.0.1:0', trusted_proxies: trusted }, routes },
+    config: {
+      server: { listen: '127.0.0.1:0', trusted_proxies: trusted },
+      upstream: { url: app.url, ...upstream },
+      routes,
+    },
   });
   const port = (url: string): number => Number(new URL(url.includes('://') ? url : `http://${url}`).port);
   return {
@@ -297,3 +304,51 @@ t.test('a peer that is not trusted describes nothing', async (t) => {
   t.equal(answer.status, 400);
   t.equal(answer.json().error, 'peer_not_trusted');
 });
+
+t.test(
+  "a stolen cookie of the forge is handed to nobody: the app's own session cookies never go along",
+  async (t) => {
+    const house = await furnish(['127.0.0.1/32'], { preset: 'forgejo' });
+    t.teardown(() => house.close());
+    const { origin, inner, sallyport } = house;
+    const proxy = await startAskingNginx(house.ports);
+    t.teardown(() => proxy.close());
+    const alice = new UserAgent();
+    t.equal((await alice.follow(`${origin}/page`)).last.status, 200);
+    const own = alice
+      .cookies(origin)
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; ');
+    const ask = (cookie: string) =>
+      new UserAgent().request('GET', `${inner}/_sallyport/auth`, {
+        headers: {
+          'x-forwarded-host': new URL(origin).host,
+          'x-forwarded-uri': '/page',
+          'x-forwarded-method': 'GET',
+          cookie,
+        },
+      });
+    for (const stolen of [
+      'i_like_gitea=stolen',
+      'I_Like_Gitea=stolen',
+      'gitea_incredible=stolen',
+      'i_like_forgejo="stolen"',
+      'i_like_gitea =stolen',
+      'i_like_gitea\t=stolen',
+      `i_like_gitea=${'A'.repeat(43)}.stolen`,
+      'i_like_gitea',
+      'i_like_gitea=stolen; i_like_gitea=stolen',
+    ]) {
+      const alone = await ask(`${own}; ${stolen}`);
+      t.equal(alone.status, 202, stolen);
+      t.equal(alone.headers['cookie'], undefined, stolen);
+      const among = await ask(`a=1; ${stolen}; ${own}; b=2`);
+      t.match(among.headers['cookie'], /^a=1; +b=2$/, stolen);
+    }
+    alice.setCookie(origin, 'i_like_gitea=stolen; Path=/');
+    alice.setCookie(origin, 'theme=dark; Path=/');
+    t.equal(seenIn(await alice.request('GET', `${origin}/page`)).headers['cookie'], 'theme=dark');
+    const told = sallyport.log.lines().filter(({ message }) => String(message).includes('forward auth'));
+    t.equal(told.length, 1, 'the operator is told, once');
+  },
+);
