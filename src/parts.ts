@@ -163,37 +163,23 @@ export async function closeAudit(writer: LineWriter, { audit, out }: World): Pro
 }
 
 /** What a source's provider follows from; whatever else changes of the source, its discovery and keys stay as they are. */
+const providerKeys = [
+  'issuer',
+  'client_id',
+  'client_secret',
+  'private_key_jwt',
+  'scopes',
+  'authorization_params',
+  'pushed_authorization_requests',
+  'id_token_signed_response_alg',
+  'additional_audiences',
+  'claims_source',
+  'tls',
+  'proxy',
+] as const satisfies readonly (keyof SourceConfig)[];
+
 function providerKey(source: SourceConfig): string {
-  const {
-    id,
-    issuer,
-    client_id,
-    client_secret,
-    private_key_jwt,
-    scopes,
-    authorization_params,
-    pushed_authorization_requests,
-    id_token_signed_response_alg,
-    additional_audiences,
-    claims_source,
-    tls,
-    proxy,
-  } = source;
-  const digest = digestOf({
-    issuer,
-    client_id,
-    client_secret,
-    private_key_jwt,
-    scopes,
-    authorization_params,
-    pushed_authorization_requests,
-    id_token_signed_response_alg,
-    additional_audiences,
-    claims_source,
-    tls,
-    proxy,
-  });
-  return `${id} ${digest}`;
+  return `${source.id} ${digestOf(Object.fromEntries(providerKeys.map((key) => [key, source[key]])))}`;
 }
 
 function pause(ms: number): Promise<void> {

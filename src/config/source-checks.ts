@@ -1,24 +1,10 @@
+import { asymmetricAlgorithms } from '../kernel/signature-algorithms.ts';
 import { resolvePolicy } from '../assurance/policy.ts';
 import { isLoopback, parseWebUrl } from './addresses.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
 import type { Config, SourceConfig } from './schema.ts';
-
-/** Algorithms whose public key anybody may have; never `none`, never a shared secret (RFC 8725 section 3.1). */
-const asymmetricAlgorithms: readonly string[] = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519',
-];
 
 /** What Sallyport itself sends, and what must never travel in an authorization request. */
 const ownParameters: ReadonlySet<string> = new Set([

@@ -1,7 +1,7 @@
 import type { ServerMetadata } from 'openid-client';
+import { asymmetricAlgorithms } from '../kernel/signature-algorithms.ts';
 import { idpUnavailable } from './idp-fault.ts';
 import { isLoopbackHost } from './loopback.ts';
-import { asymmetricAlgs } from './verify-id-token.ts';
 
 /** What a source's policy will ask for, as far as discovery can tell whether the IdP has heard of it. */
 export interface PolicyNeeds {
@@ -67,7 +67,7 @@ function checkEndpoint(name: string, value: unknown, issuer: string): void {
 export function allowedAlgs(metadata: ServerMetadata, pinned: string | undefined): readonly string[] {
   const listed =
     pinned === undefined ? (metadata.id_token_signing_alg_values_supported ?? ['RS256']) : [pinned];
-  return listed.filter((alg) => asymmetricAlgs.includes(alg));
+  return listed.filter((alg) => asymmetricAlgorithms.includes(alg));
 }
 
 /** What in the metadata speaks against this source's settings, in plain words for the log; empty: nothing. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { compactVerify, errors } from 'jose';
 import type { CryptoKey } from 'jose';
+import { asymmetricAlgorithms } from '../kernel/signature-algorithms.ts';
 import { findDuplicateMember } from './duplicate-member.ts';
 import { tokenInvalid } from './idp-fault.ts';
 import type { KeyHint, KeyLookup } from './jwks.ts';
@@ -60,21 +61,6 @@ export interface IdTokenExpectations {
   /** Whole seconds since the epoch. */
   readonly nowSeconds: number;
 }
-
-/** Signature algorithms that an IdP's published key can verify; never `none`, never a shared secret. */
-export const asymmetricAlgs: readonly string[] = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519',
-];
 
 /** Clock skew granted both ways, in seconds (SPEC section 3). */
 export const clockSkewSeconds = 60;
@@ -138,7 +124,7 @@ function readHeader(token: string, algs: readonly string[], type: TokenType): Ke
     refuse('token_malformed', 'it is no JWT');
   const header = parseObject(Buffer.from(parts[0] ?? '', 'base64url'), 'header_malformed');
   const { alg, kid, typ } = header;
-  if (typeof alg !== 'string' || !asymmetricAlgs.includes(alg) || !algs.includes(alg)) {
+  if (typeof alg !== 'string' || !asymmetricAlgorithms.includes(alg) || !algs.includes(alg)) {
     refuse('alg_not_allowed', `alg ${String(alg).slice(0, 40)} is not among ${algs.join(' ')}`);
   }
   // An extension that we don't understand must be refused, and we understand none (RFC 7515 section 4.1.11).

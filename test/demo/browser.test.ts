@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream';
 import axe from 'axe-core';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import t from 'tap';
 import { type Demo, startDemo } from '../../src/demo/demo.ts';
 import { findFreePort } from '../../src/demo/loopback-server.ts';
-import { findProgram } from '../setup/programs.ts';
 import { until } from '../support/until.ts';
+import { launchChromium } from '../support/chromium.ts';
 
 const audit = new PassThrough();
 let trail = '';
@@ -19,18 +19,7 @@ log.on('data', (chunk: Buffer) => {
 });
 
 const demo: Demo = await startDemo({ port: (await findFreePort(0)) ?? 0, log, audit });
-const browser: Browser = await chromium.launch({
-  executablePath: findProgram('chromium') ?? 'chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser: Browser = await launchChromium();
 t.teardown(async () => {
   await browser.close();
   await demo.close();

@@ -1,6 +1,6 @@
-import { chromium } from 'playwright-core';
 import t from 'tap';
 import { openHouse, prefix } from './house.ts';
+import { launchChromium } from '../support/chromium.ts';
 
 const house = await openHouse({
   sources: {
@@ -8,18 +8,7 @@ const house = await openHouse({
     partners: { display_name: 'Partners' },
   },
 });
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launchChromium();
 t.teardown(async () => {
   await browser.close();
   await house.close();

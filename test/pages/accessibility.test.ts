@@ -1,26 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { chromium } from 'playwright-core';
 import type { AxeResults } from 'axe-core';
 import t from 'tap';
 import { pageHeaders } from '../../src/endpoints/security-headers.ts';
 import { mark } from '../../src/pages/mark.ts';
 import { stylesheet } from '../../src/pages/stylesheet.ts';
 import { gallery } from './gallery.ts';
+import { launchChromium } from '../support/chromium.ts';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launchChromium();
 t.teardown(() => browser.close());
 
 const site = 'http://localhost';

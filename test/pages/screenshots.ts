@@ -1,9 +1,9 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { chromium } from 'playwright-core';
 import { pageHeaders } from '../../src/endpoints/security-headers.ts';
 import { mark } from '../../src/pages/mark.ts';
 import { stylesheet } from '../../src/pages/stylesheet.ts';
 import { gallery } from './gallery.ts';
+import { launchChromium } from '../support/chromium.ts';
 
 /*
  * Takes a picture of every page of the gallery: light, dark, and on a phone (of mere variants: light alone). `npm run screenshots` writes them to
@@ -42,10 +42,7 @@ const fileName = (page: string, suffix: string): string =>
     .toLowerCase()}-${suffix}.png`;
 
 await mkdir(directory, { recursive: true });
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--font-render-hinting=none'],
-});
+const browser = await launchChromium();
 const written = new Set<string>();
 try {
   for (const { suffix, width, colorScheme } of shots) {

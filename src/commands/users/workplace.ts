@@ -1,14 +1,11 @@
-import { userInfo } from 'node:os';
-import { createAuditWriter } from '../../audit/writer.ts';
-import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import { isSameSubject, foldBound, type Binding } from '../../identity/binding-record.ts';
 import { createBindings, type Bindings } from '../../identity/binding.ts';
 import { systemClock } from '../../kernel/clock.ts';
-import { silentMeter } from '../../kernel/meter.ts';
-import { openLineWriter, streamLineWriter } from '../../operations/line-writer.ts';
 import type { CommandIo } from '../command.ts';
-import { openSealedStore } from '../sealed-store.ts';
+import { withStore, type StoreCommand } from '../workplace.ts';
+
+export { UsageFault } from '../workplace.ts';
 
 /** What a subcommand of `users` works with. */
 export interface Workplace {
@@ -41,78 +38,40 @@ export interface Snapshot {
   readonly emailsOf: (name: Binding) => readonly Binding[];
 }
 
-/** A usage or configuration fault: exit status 2. */
-export class UsageFault extends Error {
-  override readonly name = 'UsageFault';
-}
+const command: StoreCommand = {
+  name: 'sallyport users',
+  kept: 'bindings',
+  lost: (count) => `${count} changes were made that the audit trail does not hold`,
+};
 
-/**
- * Loads the configuration, connects to its Redis, and opens the audit trail: `audit.file`, where serve writes it too, else
- * standard error, since standard output is this command's own answer.
- *
- * @throws UsageFault
- */
-export async function withWorkplace(
+/** Makes the workplace of a subcommand. @throws UsageFault */
+export function withWorkplace(
   options: { readonly config?: string | undefined; readonly actor?: string | undefined },
   io: CommandIo,
   work: (place: Workplace) => Promise<number>,
 ): Promise<number> {
-  const path = options.config ?? io.env['SALLYPORT_CONFIG'];
-  if (path === undefined)
-    throw new UsageFault('no configuration: give --config FILE or set SALLYPORT_CONFIG');
-  const loaded = await loadConfig(path, io.env);
-  if (!loaded.ok) throw new UsageFault(loaded.report.trimEnd());
-  const { config } = loaded;
-  const opened = openSealedStore(config.session);
-  if (opened === undefined) {
-    throw new UsageFault(
-      'session.redis is not set: bindings are in the memory of the running serve, where no command reaches them',
-    );
-  }
-  const { store, sealing } = opened;
-  const bindings = createBindings({ store, sealing, clock: systemClock });
-  const { file } = config.audit;
-  let lost = 0;
-  try {
-    const lines = file === undefined ? streamLineWriter(io.stderr) : openLineWriter({ file });
-    const audit = createAuditWriter(lines, {
-      clock: systemClock,
-      meter: { ...silentMeter, auditLost: () => (lost += 1) },
-      log: () => undefined,
+  return withStore(command, options, io, ({ config, store, sealing, actor, audit, flush }) => {
+    const bindings = createBindings({ store, sealing, clock: systemClock });
+    return work({
+      config,
+      bindings,
+      snapshot: () => takeSnapshot(bindings),
+      async record(change) {
+        audit.write({
+          action: 'users.changed',
+          requestId: undefined,
+          clientIp: undefined,
+          user: undefined,
+          authSource: change.next?.source ?? change.previous?.source,
+          tenant: undefined,
+          fields: { ...auditFields(change), actor },
+        });
+        await flush();
+      },
+      say: (line) => io.stdout.write(`${printable(line)}\n`),
+      complain: (line) => io.stderr.write(`${command.name}: ${printable(line)}\n`),
     });
-    const actor = options.actor ?? operatingSystemUser();
-    try {
-      const status = await work({
-        config,
-        bindings,
-        snapshot: () => takeSnapshot(bindings),
-        async record(change) {
-          audit.write({
-            action: 'users.changed',
-            requestId: undefined,
-            clientIp: undefined,
-            user: undefined,
-            authSource: change.next?.source ?? change.previous?.source,
-            tenant: undefined,
-            fields: { ...auditFields(change), actor },
-          });
-          await lines.flush();
-        },
-        say: (line) => io.stdout.write(`${printable(line)}\n`),
-        complain: (line) => io.stderr.write(`sallyport users: ${printable(line)}\n`),
-      });
-      return lost === 0 ? status : reportLost(io, lost);
-    } finally {
-      await lines.close();
-    }
-  } finally {
-    await store.close();
-  }
-}
-
-function reportLost(io: CommandIo, lost: number): 1 {
-  io.stderr.write(`sallyport users: ${lost} changes were made that the audit trail does not hold\n`);
-  return 1;
+  });
 }
 
 function auditFields({ change, previous, next, count }: Change): Record<string, unknown> {
@@ -154,15 +113,6 @@ async function takeSnapshot(bindings: Bindings): Promise<Snapshot> {
     emailsOf: (name) =>
       (emails.get(foldBound(name.value)) ?? []).filter((email) => isSameSubject(email, name)),
   };
-}
-
-/** Who ran the command; a container's user may have no name. */
-function operatingSystemUser(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return `uid ${process.getuid?.() ?? 'unknown'}`;
-  }
 }
 
 /** Names come from identity providers: nothing in them may steer a terminal or turn its text around. */
