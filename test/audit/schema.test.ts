@@ -1,6 +1,4 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { Ajv2020 } from 'ajv/dist/2020.js';
-import formats from 'ajv-formats';
 import fc from 'fast-check';
 import t from 'tap';
 import { auditLine } from '../../src/audit/line.ts';
@@ -8,19 +6,13 @@ import { auditJsonSchema, formatAuditSchema } from '../../src/audit/schema.ts';
 import type { AuditAction, AuditEvent } from '../../src/audit/types.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { snapshotMfa } from '../../src/reload/mfa-settings.ts';
+import { auditFaults } from '../support/audit-lines.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { startOp } from '../support/op.ts';
 import { clientOf, loopbackOrigin, startSallyport } from '../support/sallyport.ts';
 import { UserAgent } from '../support/user-agent.ts';
 
-const ajv = new Ajv2020({ strict: true, strictRequired: false, allowUnionTypes: true, allErrors: true });
-formats.default(ajv);
-const validate = ajv.compile(auditJsonSchema());
 const nowMs = Date.UTC(2026, 10, 21, 12);
-
-function faultsOf(line: unknown): string {
-  return validate(line) ? '' : JSON.stringify(validate.errors);
-}
 
 const refusal = {
   observed: { amr: ['pwd'], acr: '1', auth_time: 1_700_000_000 },
@@ -135,7 +127,7 @@ t.test('every action that the specification names has its fields', async (t) => 
 
 t.test('a line of each action validates', async (t) => {
   for (const [action, fields] of Object.entries(examples)) {
-    t.equal(faultsOf(lineOf(action as AuditAction, fields)), '', action);
+    t.equal(auditFaults(lineOf(action as AuditAction, fields)), '', action);
   }
 });
 
@@ -153,11 +145,12 @@ t.test(
       ['users.changed', { change: 'import', actor: 'root', count: -1 }],
       ['sso.auth-source.oidc-mfa-config.update', { previous: {}, next: null, actor: 'ci' }],
     ];
-    for (const [action, fields] of wrong) t.not(faultsOf(lineOf(action, fields)), '', JSON.stringify(fields));
+    for (const [action, fields] of wrong)
+      t.not(auditFaults(lineOf(action, fields)), '', JSON.stringify(fields));
     const line = lineOf('session.ended', examples['session.ended']);
-    t.not(faultsOf({ ...line, action: 'session.began' }), '');
-    t.not(faultsOf({ ...line, log_type: 'app' }), '');
-    t.not(faultsOf({ ...line, '@timestamp': 'yesterday' }), '');
+    t.not(auditFaults({ ...line, action: 'session.began' }), '');
+    t.not(auditFaults({ ...line, log_type: 'app' }), '');
+    t.not(auditFaults({ ...line, '@timestamp': 'yesterday' }), '');
   },
 );
 
@@ -168,7 +161,7 @@ t.test("every vendor's mfa, as a change of it is recorded, validates", async (t)
     if (!parsed.ok) throw new Error(parsed.report);
     const next = snapshotMfa(parsed.config.sources[0]!);
     const fields = { previous: null, next, actor: 'unknown', actor_from: 'unknown', ref: null };
-    t.equal(faultsOf(lineOf('sso.auth-source.oidc-mfa-config.update', fields)), '', name);
+    t.equal(auditFaults(lineOf('sso.auth-source.oidc-mfa-config.update', fields)), '', name);
   }
 });
 
@@ -186,7 +179,7 @@ t.test('whatever an IdP sent, the line of its refusal validates, cut or left out
   );
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 8 })), (claims) => {
-      const fault = faultsOf(
+      const fault = auditFaults(
         lineOf('tenant.auth_policy.oidc_mfa.rejected', { ...refusal, observed: claims }),
       );
       if (fault !== '') throw new Error(fault);
@@ -223,7 +216,7 @@ t.test('what real sign-ins leave in the trail validates', async (t) => {
   }
   await new UserAgent().follow(`${origin}/_sallyport/callback/strict?code=x&state=y`);
   const lines = sallyport.audit.lines();
-  for (const line of lines) t.equal(faultsOf(line), '', String(line['action']));
+  for (const line of lines) t.equal(auditFaults(line), '', String(line['action']));
   t.same([...new Set(lines.map((line) => line['action']))].sort(), [
     'signin.failed',
     'signin.succeeded',

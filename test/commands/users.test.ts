@@ -10,6 +10,7 @@ import { silentMeter } from '../../src/kernel/meter.ts';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
 import { createSealing } from '../../src/session/sealing.ts';
 import { createStore } from '../../src/session/store.ts';
+import { assertAuditLines } from '../support/audit-lines.ts';
 import { startRedis } from '../support/redis.ts';
 import { testClient } from '../support/sallyport.ts';
 
@@ -81,11 +82,12 @@ function openOffice(t: Test, over: Json = {}) {
   };
 }
 
-const auditOf = (text: string): Json[] =>
-  text
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line) as Json);
+const auditOf = (text: string): Json[] => {
+  const lines = text.split('\n').filter((line) => line.startsWith('{'));
+  const events = lines.map((line) => JSON.parse(line) as Json);
+  assertAuditLines(events);
+  return events;
+};
 
 const signedIn = (bindings: Bindings, value: string, subject: string, issuer = oldIdp) =>
   bindings.claim({

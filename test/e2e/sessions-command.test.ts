@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 import t from 'tap';
 import { stringify } from 'yaml';
 import { dispatch } from '../../src/commands/index.ts';
+import { assertAuditLines } from '../support/audit-lines.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { startOp } from '../support/op.ts';
 import { startRedis } from '../support/redis.ts';
@@ -78,11 +79,12 @@ const endsEverywhere = (cookie: string) =>
     1000,
   );
 const isIn = async (cookie: string): Promise<boolean> => (await statusAt(cookie, origins[1])) === 200;
-const audited = (): Record<string, unknown>[] =>
-  readFileSync(auditFile, 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
+const audited = (): Record<string, unknown>[] => {
+  const lines = readFileSync(auditFile, 'utf8').trimEnd().split('\n');
+  const events = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  assertAuditLines(events);
+  return events;
+};
 
 t.test(
   'list shows who is signed in, and show one of them, with the evidence and without a secret',

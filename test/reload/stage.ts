@@ -6,6 +6,7 @@ import { startApp, type App } from '../../src/app.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { startSupervisor, type Supervisor } from '../../src/reload/supervisor.ts';
+import { assertAuditLines } from '../support/audit-lines.ts';
 import { LineSink, loopbackOrigin } from '../support/sallyport.ts';
 
 type Json = Record<string, unknown>;
@@ -87,6 +88,8 @@ export async function startReplica(
     async close() {
       await supervisor.close();
       await app.close();
+      // Whatever a test does: the trail is held to the schema that ships.
+      assertAuditLines(audit.lines());
     },
   };
 }

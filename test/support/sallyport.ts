@@ -5,6 +5,7 @@ import { Writable } from 'node:stream';
 import { stringify } from 'yaml';
 import { startApp, type App, type AppOptions } from '../../src/app.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { assertAuditLines } from './audit-lines.ts';
 import { freePort } from './ports.ts';
 
 type Json = Record<string, unknown>;
@@ -69,7 +70,10 @@ export async function loopbackOrigin(): Promise<string> {
   return `http://127.0.0.1:${await freePort()}`;
 }
 
-/** Writes a real YAML file, loads it as `serve` does, and starts a real Sallyport in this process. */
+/**
+ * Writes a real YAML file, loads it as `serve` does, and starts a real Sallyport in this process. Whatever it leaves in the audit
+ * trail is held to the schema that ships when it closes.
+ */
 export async function startSallyport(options: TestSallyportOptions): Promise<TestSallyport> {
   const { host } = new URL(options.origin);
   const base: Json = {
@@ -94,7 +98,15 @@ export async function startSallyport(options: TestSallyportOptions): Promise<Tes
     const log = new LineSink();
     const audit = new LineSink();
     const app = await startApp(loaded.config, { ...options.app, log, audit, warnings: loaded.warnings });
-    return { ...app, log, audit };
+    return {
+      ...app,
+      log,
+      audit,
+      async close(patience) {
+        await app.close(patience);
+        assertAuditLines(audit.lines());
+      },
+    };
   } finally {
     rmSync(dir, { recursive: true });
   }
