@@ -31,6 +31,10 @@ audit.file anew), when a file of it changes, and on sallyport reload.`,
       io.stderr.write(loaded.report);
       return 2;
     }
+    // From before the start: a signal that comes between "ready" and here would end the process with its requests.
+    const stopping = new Promise<void>((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+    });
     let supervisor: Supervisor | undefined;
     // A failed reload is logged and changes nothing. (Before there is anything to reload, the signal must not end the start.)
     process.on('SIGHUP', () => void supervisor?.reload({ trigger: 'signal' }).catch(() => undefined));
@@ -45,9 +49,7 @@ audit.file anew), when a file of it changes, and on sallyport reload.`,
     // One request's defect must not end everybody else's. What decides who passes throws within its own request, and fails closed there.
     for (const event of ['uncaughtException', 'unhandledRejection'] as const)
       process.on(event, (error: unknown) => app.logFault(error));
-    await new Promise<void>((resolve) => {
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
-    });
+    await stopping;
     await supervisor.close();
     await app.close(patience);
     return 0;
