@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { faultsAgainst, readDocuments, readManifests, readShipped, type Container } from './manifests.ts';
+import {
+  faultsAgainst,
+  forgeSettings,
+  readDocuments,
+  readManifests,
+  readShipped,
+  type Container,
+} from './manifests.ts';
 
 type Tree = { readonly [key: string]: Tree | null };
 type Json = Record<string, unknown>;
@@ -10,7 +17,11 @@ const { keys: chart } = JSON.parse(
 ) as { keys: Tree };
 
 const values = readDocuments(readShipped('helm/forgejo-values.yaml'))[0] as {
-  gitea: { config: { server: Json; service: Json }; livenessProbe: Json; readinessProbe: Json };
+  gitea: {
+    config: Readonly<Record<string, Json>> & { server: Json };
+    livenessProbe: Json;
+    readinessProbe: Json;
+  };
   extraContainers: Container[];
   extraVolumes: (Json & { name: string })[];
   extraContainerVolumeMounts: Json[];
@@ -73,6 +84,19 @@ t.test(
     for (const probe of [values.gitea.livenessProbe, values.gitea.readinessProbe]) {
       t.ok(probe['exec'], 'the forge is asked by its socket');
       t.notOk(probe['tcpSocket'] ?? probe['httpGet'], 'the default of the chart would ask Sallyport instead');
+    }
+  },
+);
+
+t.test(
+  'the forge lets nobody in by another way, nor anybody take a name that another will have',
+  async (t) => {
+    const { config } = values.gitea;
+    const settings = forgeSettings();
+    t.match(settings['admin.USER_DISABLED_FEATURES'], 'change_username');
+    for (const [key, value] of Object.entries(settings)) {
+      const [section = '', name = ''] = key.split('.');
+      t.equal(String(config[section]?.[name]), value, key);
     }
   },
 );

@@ -1,5 +1,12 @@
 import t from 'tap';
-import { configOf, faultsAgainst, faultsOfManifest, readManifests, type Container } from './manifests.ts';
+import {
+  configOf,
+  faultsAgainst,
+  faultsOfManifest,
+  forgeSettings,
+  readManifests,
+  type Container,
+} from './manifests.ts';
 
 type Json = Record<string, unknown>;
 
@@ -77,6 +84,16 @@ t.test(
     const [proxy, operations] = sallyport.ports ?? [];
     t.equal(config.server.listen, `0.0.0.0:${proxy?.containerPort}`);
     t.equal(config.operations.listen, `0.0.0.0:${operations?.containerPort}`);
+  },
+);
+
+t.test(
+  'the forge lets nobody in by another way, nor anybody take a name that another will have',
+  async (t) => {
+    const env = Object.fromEntries((forge.env ?? []).map(({ name, value }) => [name, value]));
+    for (const [key, value] of Object.entries(forgeSettings()))
+      t.equal(env[`FORGEJO__${key.replace('.', '__')}`], value, key);
+    t.match(env['FORGEJO__admin__USER_DISABLED_FEATURES'], 'change_username');
   },
 );
 

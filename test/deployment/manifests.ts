@@ -83,3 +83,19 @@ export function configOf(text: string, env: Readonly<Record<string, string>> = {
   if (!parsed.ok) throw new Error(parsed.report);
   return parsed.config;
 }
+
+/** The settings of config/forgejo/app.ini that decide who is let in, as `section.KEY`. */
+export function forgeSettings(): Readonly<Record<string, string>> {
+  const settings: Record<string, string> = {};
+  let section = '';
+  for (const line of readShipped('forgejo/app.ini').split('\n')) {
+    section = /^\[(.+)\]$/.exec(line)?.[1] ?? section;
+    const [, key, value = ''] = /^([A-Z_]+) = (.*)$/.exec(line) ?? [];
+    if (key !== undefined && ['security', 'service', 'openid', 'admin'].includes(section))
+      settings[`${section}.${key}`] = value;
+  }
+  // Nobody is let in by mail; the chart, and Forgejo's own image, lock the installation by themselves.
+  delete settings['service.ENABLE_NOTIFY_MAIL'];
+  delete settings['security.INSTALL_LOCK'];
+  return settings;
+}

@@ -9,29 +9,26 @@ const pages = [
   'docs/migration-mod-auth-openidc.md',
 ];
 
-/** Keys whose behaviour is still to come, by the tests of the configuration itself: not what is asked here. */
-const notInThisVersion = /: not in this version: /;
+const documents = [...markdownIn('docs/'), ...markdownIn('docs/idp/'), ...markdownIn('docs/adr/')];
 
 t.test('every link in the guides and manuals leads somewhere', async (t) => {
-  for (const path of [...pages, ...markdownIn('docs/idp/')]) t.same(brokenLinks(path), [], path);
+  for (const path of documents) t.same(brokenLinks(path), [], path);
   t.ok(anchorsOf('# A b: `c`\n```sh\n# d\n```\n').has('a-b-c'));
   t.notOk(anchorsOf('```sh\n# d\n```\n').has('d'));
+});
+
+t.test('the index leads to every document', async (t) => {
+  const index = readText('docs/README.md');
+  for (const path of documents.filter((each) => each !== 'docs/README.md'))
+    t.match(index, `](${path.replace('docs/', '')})`);
+  t.ok(documents.length > 20);
 });
 
 t.test('every configuration in the manuals is valid as it stands', async (t) => {
   for (const path of pages) {
     for (const text of fencedBlocks(readText(path), 'yaml').filter((block) => /^sources:/m.test(block))) {
       const parsed = parseConfig(text, path, {});
-      const faults = parsed.ok
-        ? []
-        : parsed.report
-            .split('\n')
-            .filter((line) => line !== '' && !/^ /.test(line) && !notInThisVersion.test(line));
-      t.same(
-        faults.filter((line) => /:\d+:\d+/.test(line)),
-        [],
-        path,
-      );
+      t.equal(parsed.ok ? '' : parsed.report, '', path);
     }
   }
   t.equal(fencedBlocks(readText('docs/rollout.md'), 'yaml').length, 3, 'report, stage, enforce');
@@ -39,8 +36,7 @@ t.test('every configuration in the manuals is valid as it stands', async (t) => 
 
 t.test('the three steps of the roll-out are report_only, one group, everyone', async (t) => {
   const steps = fencedBlocks(readText('docs/rollout.md'), 'yaml').map((text) => {
-    // What is not built yet is left out: the rule is what this is about.
-    const parsed = parseConfig(text.replace(/^(?:operators|change):.*\n/gm, ''), 'rollout', {});
+    const parsed = parseConfig(text, 'rollout', {});
     if (!parsed.ok) throw new Error(parsed.report);
     const { mode, enforce_for: enforceFor, report_only_until: until } = parsed.config.sources[0]!.mfa;
     return { mode, staged: enforceFor !== undefined, dated: until !== undefined };
@@ -97,7 +93,7 @@ for (const { proxy, page, list, pattern } of [
     const reference = readText('docs/configuration.md');
     const named = [
       ...readText(page).matchAll(
-        /`((?:server|operations|upstream|session|sources\[\]|routes\[\]|bearer|branding|audit|log)\.[a-z_.0-9]+)/g,
+        /`((?:server|operations|upstream|session|sources\[\]|routes\[\]|bearer|branding|audit|log|change)\.[a-z_.0-9]+)/g,
       ),
     ].map(([, key = '']) => key);
     t.ok(named.length > 20);
