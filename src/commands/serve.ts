@@ -50,8 +50,8 @@ audit.file anew), when a file of it changes, and on sallyport reload.`,
     for (const event of ['uncaughtException', 'unhandledRejection'] as const)
       process.on(event, (error: unknown) => app.logFault(error));
     await stopping;
-    await supervisor.close();
-    await app.close(patience);
+    // At the same time: a reload under way must not keep /readyz from failing first.
+    await Promise.all([supervisor.close(), app.close(patience)]);
     return 0;
   },
 };

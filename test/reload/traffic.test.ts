@@ -1,6 +1,11 @@
 import { once } from 'node:events';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { Agent, createServer, get, type IncomingMessage } from 'node:http';
+import { get as getSecurely, Agent as SecureAgent } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import WebSocket, { WebSocketServer } from 'ws';
 import { startOp } from '../support/op.ts';
@@ -126,4 +131,75 @@ t.test('fifty reloads under load: no request, stream, WebSocket or session is lo
   t.equal(op.requests.filter(({ endpoint }) => endpoint === 'discovery').length, 1, 'one discovery for all');
   socket.close();
   await once(socket, 'close');
+});
+
+t.test('certificates swapped in place under load: no request is lost, and both were shown', async (t) => {
+  const app = await startApp();
+  const desk = openDesk();
+  const { config } = await soundConfig(app.url);
+  const server = config['server'] as Record<string, unknown>;
+  const origin = `https://${String(server['listen'])}`;
+  const fixture = (name: string): string =>
+    fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url));
+  const files = { cert_file: join(desk.directory, 'tls.crt'), key_file: join(desk.directory, 'tls.key') };
+  const install = (name: string): void => {
+    copyFileSync(fixture(`${name}.pem`), files.cert_file);
+    copyFileSync(fixture(`${name}.key`), files.key_file);
+  };
+  install('app');
+  desk.write({
+    ...config,
+    server: { ...server, public_url: origin, tls: files },
+    routes: [{ name: 'open', path: '/open/**', access: 'public' }],
+  });
+  const replica = await startReplica(desk.path);
+  const agent = new SecureAgent({ keepAlive: true });
+  t.teardown(async () => {
+    agent.destroy();
+    await replica.close();
+    await app.close();
+    desk.clear();
+  });
+  const shown = new Set<string>();
+  const ask = (path: string, way: SecureAgent | false): Promise<string> =>
+    new Promise((resolve) => {
+      const options = {
+        agent: way,
+        ca: readFileSync(fixture('ca.pem')),
+        checkServerIdentity: () => undefined,
+      };
+      getSecurely(`${origin}${path}`, options, (response) => {
+        // The socket is the response's only until its end.
+        const { socket } = response;
+        if (way === false && socket instanceof TLSSocket)
+          shown.add(String(socket.getPeerCertificate().subject.CN));
+        response.resume();
+        response.on('end', () => resolve(String(response.statusCode)));
+        response.on('error', (error) => resolve(String(error)));
+      }).on('error', (error) => resolve(String(error)));
+    });
+  let busy = true;
+  const outcomes = new Map<string, number>();
+  const load = (
+    [
+      ['/open/a', agent],
+      ['/open/slow', agent],
+      ['/open/b', false],
+      ['/open/slow', false],
+    ] as const
+  ).map(async ([path, way]) => {
+    while (busy) {
+      const outcome = await ask(path, way);
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    }
+  });
+  for (const name of ['other', 'app', 'other', 'app']) {
+    shown.clear();
+    install(name);
+    await until(() => shown.has(`${name}.internal`), `${name} is shown`);
+  }
+  busy = false;
+  await Promise.all(load);
+  t.ok((outcomes.get('200') ?? 0) > 50, 'there was load');
+  t.strictSame([...outcomes.keys()], ['200'], JSON.stringify([...outcomes]));
 });
