@@ -22,6 +22,7 @@ import type { CertificateFiles } from './certificate.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
 import type { Edge, Established } from './edge.ts';
 import { createGate } from './gate.ts';
+import { Running } from './running.ts';
 import { closeWithSessions } from './session-ends.ts';
 import { createLanes } from './lanes.ts';
 import type { Lanes } from './lanes.ts';
@@ -104,7 +105,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     if (!parsedMethods.has(method)) app.addHttpMethod(method, { hasBody: false });
   }
 
-  const house: House = { deps, judge, lanes, upgraded, running: new Set() };
+  const house: House = { deps, judge, lanes, upgraded, running: new Running() };
 
   /** Everything that is not under the prefix. */
   const serve: preHandlerHookHandler = (request, reply) => {

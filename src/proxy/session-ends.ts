@@ -1,12 +1,6 @@
-import type { OpenedSession, SessionWatch } from '../session/types.ts';
+import type { SessionWatch } from '../session/types.ts';
+import type { Running } from './running.ts';
 import type { UpgradedSockets } from './websocket.ts';
-
-/** Something that goes on under a session, until its session ends. */
-export interface UnderSession {
-  readonly session: OpenedSession | undefined;
-  /** Its session has ended: so must it. */
-  sessionEnded(): void;
-}
 
 /** How long an exchange may still run to its end once its session has ended: most are over by then. Milliseconds. */
 const graceMs = 400;
@@ -22,7 +16,7 @@ const batchSize = 100;
  * @returns stops it
  */
 export function closeWithSessions(
-  running: ReadonlySet<UnderSession>,
+  running: Running,
   upgraded: UpgradedSockets,
   watch: SessionWatch,
 ): () => void {
@@ -37,7 +31,7 @@ export function closeWithSessions(
     );
     if (affected.length === 0) return;
     setTimeout(() => {
-      for (const each of affected) if (running.has(each)) each.sessionEnded();
+      for (const each of affected) if (each.isRunning) each.sessionEnded();
     }, graceMs).unref();
   }
 
@@ -72,6 +66,6 @@ export function closeWithSessions(
   };
 }
 
-function* keysOf(running: ReadonlySet<UnderSession>): Generator<string> {
+function* keysOf(running: Running): Generator<string> {
   for (const { session } of running) if (session?.key !== undefined) yield session.key;
 }

@@ -15,6 +15,7 @@ import { SignOutExchange } from './sign-out-exchange.ts';
 import type { AccessEntry, PublicServerDeps } from './types.ts';
 import { drainUpload } from './upload.ts';
 import type { UpstreamErrorKind } from './upstream.ts';
+import type { Running, RunningLink } from './running.ts';
 import type { UpgradedSockets } from './websocket.ts';
 import { UpgradeExchange } from './websocket.ts';
 
@@ -36,7 +37,7 @@ export interface House {
   readonly lanes: Lanes;
   readonly upgraded: UpgradedSockets;
   /** Exchanges that run under a session. */
-  readonly running: Set<Visit>;
+  readonly running: Running;
 }
 
 const noHeaders: readonly string[] = [];
@@ -45,7 +46,10 @@ const noHeaders: readonly string[] = [];
  * One request that is not for our own endpoints: judged, answered or passed on, and recorded once at its end. An object and no
  * nest of closures: this is the path of every request.
  */
-export class Visit implements ExchangeClient {
+export class Visit implements ExchangeClient, RunningLink {
+  isRunning = false;
+  newer: RunningLink | undefined;
+  older: RunningLink | undefined;
   readonly raw: NotedRequest;
   readonly res: ServerResponse;
   readonly facts: RequestFacts;
@@ -122,7 +126,7 @@ export class Visit implements ExchangeClient {
   }
 
   finished(status: number): void {
-    if (this.#exchange !== undefined) this.#house.running.delete(this);
+    this.#house.running.delete(this);
     const rule = this.#gate?.rule;
     recordVisit(
       this.#house.deps,
