@@ -101,7 +101,12 @@ const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
       via: text,
       started_by: text,
       result: text,
-      failure: text,
+      failure: {
+        type: 'object',
+        description: "Why there is nothing to judge: the check that failed, or the IdP's own error.",
+        properties: { detail: text, error: text, error_description: text },
+        additionalProperties: false,
+      },
       aal: { enum: ['aal1', 'aal2', null] },
       outcome: { type: ['string', 'null'] },
       reason: { type: ['string', 'null'] },
