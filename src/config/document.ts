@@ -62,7 +62,7 @@ export function readDocument(
   const text = source.startsWith('\ufeff') ? source.slice(1) : source;
   if (text.length > maxTextLength) return refuseWhole('the file is longer than 1 MiB');
   // YAML allows none of these, and a file that has them is no text.
-  // eslint-disable-next-line no-control-regex
+  // eslint-disable-next-line no-control-regex -- they are what must not stand in the file
   if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffd]/.test(text))
     return refuseWhole('the file is not UTF-8 text');
 

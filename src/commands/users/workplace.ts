@@ -118,7 +118,7 @@ async function takeSnapshot(bindings: Bindings): Promise<Snapshot> {
 /** Names come from identity providers: nothing in them may steer a terminal or turn its text around. */
 export function printable(text: string): string {
   return text.replace(
-    // eslint-disable-next-line no-control-regex
+    // eslint-disable-next-line no-control-regex -- they are what must not reach a terminal
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
