@@ -1,18 +1,6 @@
+import type { AccessEntry } from '../kernel/access-entry.ts';
 import type { Clock } from '../kernel/clock.ts';
-import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { LineWriter } from './line-writer.ts';
-
-/** What one access line tells; `AccessEntry` of proxy/types.ts fits (operations may not import that room). */
-export interface AccessLine {
-  readonly facts: RequestFacts;
-  readonly status: number;
-  readonly durationMs: number;
-  readonly route: string;
-  readonly access: string;
-  readonly user:
-    { readonly id: string; readonly email: string | undefined; readonly name: string } | undefined;
-  readonly source: string | undefined;
-}
 
 const maxPathCharacters = 1024;
 const maxMethodCharacters = 32;
@@ -21,7 +9,7 @@ const maxMethodCharacters = 32;
  * Writes access lines in ECS's names, built by concatenation: on the path of every request a line costs a microsecond or two.
  * A path is shown without its query string, which may hold a code or somebody's search.
  */
-export function createAccessLog(writer: Pick<LineWriter, 'write'>, clock: Clock): (line: AccessLine) => void {
+export function createAccessLog(writer: Pick<LineWriter, 'write'>, clock: Clock): (line: AccessEntry) => void {
   let stampMs = -1;
   let stamp = '';
   return ({ facts, status, durationMs, route, access, user, source }) => {
@@ -53,7 +41,7 @@ function pathOf(rawTarget: string): string {
   return path.length > maxPathCharacters ? `${path.slice(0, maxPathCharacters)}…` : path;
 }
 
-function userField({ id, email, name }: NonNullable<AccessLine['user']>): string {
+function userField({ id, email, name }: NonNullable<AccessEntry['user']>): string {
   return `,"user":{"id":${quote(id)}${email === undefined ? '' : `,"email":${quote(email)}`},"name":${quote(name)}}`;
 }
 

@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module';
 import { pino, type Logger } from 'pino';
+import type { AccessEntry } from '../kernel/access-entry.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { SallyportError } from '../kernel/error.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
-import { createAccessLog, type AccessLine } from './access-log.ts';
+import { createAccessLog } from './access-log.ts';
 import type { LineWriter } from './line-writer.ts';
 import { describeError, redactFields, redactText } from './redaction.ts';
 
@@ -18,7 +19,7 @@ export interface LogConfig {
 export interface Log {
   readonly logger: Logger;
   /** Undefined where `log.access` is false or the level is above `info`. */
-  readonly access: ((line: AccessLine) => void) | undefined;
+  readonly access: ((entry: AccessEntry) => void) | undefined;
   /** A fault that was answered with 5xx: with its stack, never shown to anyone else. */
   fault(error: unknown, facts: RequestFacts | undefined): void;
   warning(message: string, fields: Readonly<Record<string, unknown>>): void;

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Generation, CurrentGeneration } from '../generation.ts';
+import type { AccessEntry } from '../kernel/access-entry.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Meter } from '../kernel/meter.ts';
 import type { Randomness } from '../kernel/randomness.ts';
@@ -31,20 +32,6 @@ export type RenderRefusal = (
   facts: RequestFacts,
   generation: Generation,
 ) => RenderedResponse;
-
-/** One line of the access log; the writer adds ECS names. Never a query string, cookie or credential. */
-export interface AccessEntry {
-  readonly facts: RequestFacts;
-  readonly status: number;
-  readonly durationMs: number;
-  /** The route rule's name, `sallyport` for our own endpoints, `none` where refused before matching. */
-  readonly route: string;
-  readonly access: string;
-  /** Subject, email and name of the session's user, if any. */
-  readonly user:
-    { readonly id: string; readonly email: string | undefined; readonly name: string } | undefined;
-  readonly source: string | undefined;
-}
 
 /** What a browser is told when its session has been ended on the upstream's word. */
 export interface SignedOut {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Generation } from '../generation.ts';
+import type { AccessEntry } from '../kernel/access-entry.ts';
 import { isFault } from '../kernel/error.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
@@ -12,7 +13,7 @@ import { Exchange, hasBody } from './http.ts';
 import type { ExchangeClient } from './http.ts';
 import type { Lane, Lanes } from './lanes.ts';
 import { SignOutExchange } from './sign-out-exchange.ts';
-import type { AccessEntry, PublicServerDeps } from './types.ts';
+import type { PublicServerDeps } from './types.ts';
 import { drainUpload } from './upload.ts';
 import type { UpstreamErrorKind } from './upstream.ts';
 import type { Running, RunningLink } from './running.ts';

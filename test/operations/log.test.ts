@@ -8,7 +8,7 @@ import { Secret } from '../../src/kernel/secret.ts';
 import { createLog, type LogConfig } from '../../src/operations/log.ts';
 import type { LineWriter } from '../../src/operations/line-writer.ts';
 import { streamLineWriter } from '../../src/operations/line-writer.ts';
-import type { AccessEntry } from '../../src/proxy/types.ts';
+import type { AccessEntry } from '../../src/kernel/access-entry.ts';
 
 const clock = { nowMs: () => Date.UTC(2026, 10, 21, 12) };
 
