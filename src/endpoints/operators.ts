@@ -2,7 +2,8 @@ import type { FastifyRequest } from 'fastify';
 import type { Generation } from '../generation.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import { decideOperator, type OperatorRule } from '../policy/operators.ts';
-import { refusalOf, sessionFactsOf } from '../proxy/gate.ts';
+import { refusalOf } from '../proxy/gate-refusals.ts';
+import { sessionFactsOf } from '../proxy/gate.ts';
 import { findSession, type CurrentSession } from './current-session.ts';
 import type { EndpointDeps } from './endpoint.ts';
 
