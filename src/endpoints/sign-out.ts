@@ -7,7 +7,7 @@ import { boundCookieNames } from '../policy/forge-routes.ts';
 import type { SignedOut } from '../proxy/types.ts';
 import { expiredBoundCookies } from '../session/bound-cookies.ts';
 import { serializeExpiredCookie } from '../session/cookie.ts';
-import type { SessionRecord } from '../session/types.ts';
+import type { HeldRecord } from '../session/types.ts';
 import { cookieSite } from '../signin/attempt-cookies.ts';
 import { recordSessionEnd } from '../signin/sign-in-audit.ts';
 import { appearanceOf } from './branding.ts';
@@ -70,12 +70,14 @@ export function addSignOut(scope: FastifyInstance, tools: EndpointTools): void {
 export async function endSession(
   tools: SignOutTools,
   request: Pick<FastifyRequest, 'facts' | 'generation'>,
-  record: SessionRecord,
+  record: HeldRecord,
   cookieValue: string,
 ): Promise<SignedOut> {
-  await tools.sessions.end(cookieValue);
+  // What the store held knows the ID token, the hint for the IdP; whoever signs out twice at once gives it once.
+  const ended = await tools.sessions.end(cookieValue);
   recordSessionEnd(tools, request, record, 'signout');
-  const atIdp = endSessionUrl(request, record, makeSignOutState(record.source, tools), true);
+  const state = makeSignOutState(record.source, tools);
+  const atIdp = endSessionUrl(request, record, state, ended?.tokens.idToken);
   tools.meter.logout(atIdp === undefined ? 'local' : 'rp_initiated');
   return { location: atIdp?.href ?? signedOutPath(request.generation), setCookies: expiredSession(request) };
 }
@@ -88,11 +90,11 @@ const badToken: Refusal = { status: 403, code: 'csrf_invalid' };
 function askWhether(
   request: FastifyRequest,
   reply: FastifyReply,
-  { identity, ...record }: SessionRecord,
+  { identity, ...record }: HeldRecord,
   cookieValue: string,
 ): Promise<FastifyReply> {
   const { generation } = request;
-  const idp = endSessionUrl(request, { identity, ...record }, '', false);
+  const idp = endSessionUrl(request, { identity, ...record }, '', undefined);
   const body = signOutPage(appearanceOf(generation).branding, {
     userName: identity.name ?? identity.username,
     action: `${generation.config.server.path_prefix}/signout`,
@@ -124,15 +126,15 @@ function isFromHere({ headers, generation }: FastifyRequest): boolean {
 /** RP-initiated logout where the session's source, still the same, offers it. */
 function endSessionUrl(
   { generation, facts }: Pick<FastifyRequest, 'facts' | 'generation'>,
-  record: SessionRecord,
+  record: HeldRecord,
   state: string,
-  withHint: boolean,
+  idToken: string | undefined,
 ): URL | undefined {
   const source = generation.sources.get(record.source);
   if (source?.config.issuer !== record.issuer || source.config.client_id !== record.clientId)
     return undefined;
   return source.provider.endSessionUrl({
-    idToken: withHint ? record.tokens.idToken : undefined,
+    idToken,
     returnTo: `${facts.origin}${signedOutPath(generation)}`,
     state,
   });

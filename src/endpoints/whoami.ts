@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Standing } from '../assurance/types.ts';
-import type { SessionRecord } from '../session/types.ts';
+import type { HeldRecord } from '../session/types.ts';
 import { findSession } from './current-session.ts';
 import { addEndpoint, send, type EndpointTools } from './endpoint.ts';
 import { renderRefusal } from './render.ts';
@@ -29,7 +29,7 @@ export function addWhoami(scope: FastifyInstance, tools: EndpointTools): void {
 
 /** The JSON of whoami. `upstream_acr` and `upstream_amr` are what the IdP sent, whether or not they matched. */
 export function describeSession(
-  record: SessionRecord,
+  record: HeldRecord,
   { verdict, outcome }: Standing,
 ): Readonly<Record<string, unknown>> {
   const { identity, claims } = record;

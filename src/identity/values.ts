@@ -1,9 +1,9 @@
 import { SallyportError } from '../kernel/error.ts';
-import type { SessionRecord } from '../session/types.ts';
+import type { HeldRecord } from '../session/types.ts';
 import { hasControlCharacter, utf8HeaderValue } from './characters.ts';
 
 /** Told of a group that cannot stand in a comma list, because it holds a comma itself and would read as two. */
-export type GroupOmitted = (group: string, record: SessionRecord) => void;
+export type GroupOmitted = (group: string, record: HeldRecord) => void;
 
 /**
  * The value of one identity header, as the socket wants it (UTF-8 bytes as latin1), or undefined where there is none.
@@ -14,7 +14,7 @@ export type GroupOmitted = (group: string, record: SessionRecord) => void;
  */
 export function headerValue(
   claim: string,
-  record: SessionRecord,
+  record: HeldRecord,
   onGroupOmitted: GroupOmitted,
 ): string | undefined {
   const value = claimValue(claim, record);
@@ -26,7 +26,7 @@ export function headerValue(
   return utf8HeaderValue(text);
 }
 
-function claimValue(claim: string, { identity, claims }: SessionRecord): unknown {
+function claimValue(claim: string, { identity, claims }: HeldRecord): unknown {
   switch (claim) {
     case 'user':
       return identity.username;
@@ -55,7 +55,7 @@ function scalar(value: unknown): string | undefined {
   }
 }
 
-function commaList(values: readonly unknown[], record: SessionRecord, onGroupOmitted: GroupOmitted): string {
+function commaList(values: readonly unknown[], record: HeldRecord, onGroupOmitted: GroupOmitted): string {
   const list: string[] = [];
   for (const value of values) {
     const text = scalar(value);

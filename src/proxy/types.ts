@@ -7,7 +7,7 @@ import type { Randomness } from '../kernel/randomness.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { BoundCookies } from '../session/bound-cookies.ts';
-import type { OpenedSession, SessionRecord, Sessions, SessionWatch } from '../session/types.ts';
+import type { OpenedSession, HeldRecord, Sessions, SessionWatch } from '../session/types.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -44,7 +44,7 @@ export interface SignedOut {
 /** Ends a session because the upstream has signed its user out. @throws store_unavailable */
 export type EndSession = (
   request: { readonly facts: RequestFacts; readonly generation: Generation },
-  record: SessionRecord,
+  record: HeldRecord,
   cookieValue: string,
 ) => Promise<SignedOut>;
 

@@ -1,4 +1,4 @@
-import type { Judgement, SessionRecord } from './types.ts';
+import type { Judgement, HeldRecord } from './types.ts';
 
 /** What is shown of a session to whoever lists sessions: neither a token nor anything that opens one. Times in seconds since the epoch. */
 export interface SessionCard {
@@ -22,7 +22,7 @@ export interface SessionCard {
 }
 
 /** The card of a session. */
-export function cardOf(record: SessionRecord, judgement: Judgement | undefined): SessionCard {
+export function cardOf(record: HeldRecord, judgement: Judgement | undefined): SessionCard {
   const { id, source, issuer, clientId, identity, issuedAt, authenticatedAt, expiresAt } = record;
   const { subject, username, name, email } = identity;
   return {
@@ -33,7 +33,7 @@ export function cardOf(record: SessionRecord, judgement: Judgement | undefined):
 }
 
 /** The IdP's id of its own session (OpenID Connect Front-Channel Logout 1.0 section 3). */
-export function sidOf({ claims }: Pick<SessionRecord, 'claims'>): string | undefined {
+export function sidOf({ claims }: Pick<HeldRecord, 'claims'>): string | undefined {
   const { sid } = claims;
   return typeof sid === 'string' && sid !== '' ? sid : undefined;
 }

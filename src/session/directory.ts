@@ -1,7 +1,7 @@
 import { cardOf, decodeCard, encodeCard, sidOf } from './card.ts';
 import type { SessionCard } from './card.ts';
 import type { Sealing } from './sealing.ts';
-import type { Judgement, SessionRecord, Store } from './types.ts';
+import type { Judgement, HeldRecord, Store } from './types.ts';
 
 /** By what a session is found without its cookie. */
 export type IndexKind = 'sub' | 'sid' | 'email';
@@ -23,7 +23,7 @@ export interface Directory {
    */
   enter(
     key: string,
-    record: SessionRecord,
+    record: HeldRecord,
     judgement: Judgement | undefined,
     lives: Lives,
   ): Promise<readonly string[]>;
@@ -57,7 +57,7 @@ const cardPurpose = 'session-card';
 const batchSize = 100;
 
 /** What of a record the indexes are made of. */
-export function indexedOf(record: SessionRecord): IndexedSession {
+export function indexedOf(record: HeldRecord): IndexedSession {
   const { issuer, identity } = record;
   return { issuer, subject: identity.subject, sid: sidOf(record), email: identity.email };
 }

@@ -13,17 +13,23 @@ export interface Identity {
   readonly groups: readonly string[] | undefined;
 }
 
-/** Tokens of the sign-in; kept sealed, never shown, never logged. */
-export interface SessionTokens {
-  readonly idToken: string | undefined;
+/** What memory holds of a session's tokens, never shown, never logged. Times are seconds since the epoch. */
+export interface HeldTokens {
+  /** Only where the upstream gets it. */
   readonly accessToken: string | undefined;
-  /** Seconds since the epoch. */
   readonly accessTokenExpiresAt: number | undefined;
+  /** From when on a request that comes should start a refresh; undefined: there is nothing to refresh, or with. */
+  readonly refreshDueAt?: number | undefined;
+}
+
+/** Tokens of the sign-in, or of the last refresh; kept sealed, never shown, never logged. */
+export interface SessionTokens extends HeldTokens {
+  readonly idToken: string | undefined;
   readonly refreshToken: string | undefined;
 }
 
-/** What Redis holds of a session, sealed. Times are seconds since the epoch. */
-export interface SessionRecord {
+/** What memory holds of a session. Times are seconds since the epoch. */
+export interface HeldRecord {
   readonly version: 1;
   /** Public id: shown in whoami and audit; it opens nothing. */
   readonly id: string;
@@ -42,12 +48,17 @@ export interface SessionRecord {
   readonly expiresAt: number;
   /** Whether this sign-in was forced fresh because a route found too little assurance: no second forcing. */
   readonly forced: boolean;
+  readonly tokens: HeldTokens;
+}
+
+/** What Redis holds of a session, sealed. */
+export interface SessionRecord extends HeldRecord {
   readonly tokens: SessionTokens;
 }
 
 /** A session opened from its cookie; the same object for as long as memory holds it (so: usable as a WeakMap key). */
 export interface OpenedSession {
-  readonly record: SessionRecord;
+  readonly record: HeldRecord;
   /** Where the store keeps it: how replicas speak of it. It opens nothing. */
   readonly key?: string;
 }

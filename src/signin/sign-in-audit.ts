@@ -2,17 +2,17 @@ import { hintFor } from '../assurance/reasons.ts';
 import type { Standing, Verdict } from '../assurance/types.ts';
 import type { AuditAction, AuditUser } from '../audit/types.ts';
 import type { BindingConflict } from '../identity/binding-claim.ts';
-import type { Identity, SessionRecord } from '../session/types.ts';
+import type { Identity, HeldRecord } from '../session/types.ts';
 import type { SignInDeps, SignInRequest } from './types.ts';
 
 /** What is written and counted about a sign-in: one place, so that audit trail and metrics agree. */
 export interface SignInRecorder {
-  succeeded(session: SessionRecord, standing: Standing): void;
+  succeeded(session: HeldRecord, standing: Standing): void;
   /** The same user came back from a step-up. @param shortfall what the page still misses */
   steppedUp(
-    session: SessionRecord,
+    session: HeldRecord,
     standing: Standing,
-    previous: SessionRecord,
+    previous: HeldRecord,
     shortfall: string | undefined,
   ): void;
   /** Refused because MFA was not asserted. */
@@ -140,7 +140,7 @@ export function createRecorder(
 export function recordSessionEnd(
   { audit, meter }: Pick<SignInDeps, 'audit' | 'meter'>,
   { facts, generation }: Pick<SignInRequest, 'facts' | 'generation'>,
-  session: SessionRecord,
+  session: HeldRecord,
   why: 'signout' | 'replaced' | 'subject_changed',
 ): void {
   audit.write({
