@@ -13,11 +13,15 @@ export interface RedisServer {
   readonly port: number;
   /** Stops the process; its data stay for {@link restart}. Safe to call twice. */
   stop(): Promise<void>;
+  /** SIGKILL: no goodbye, nothing written on the way out; its data stay as they are on the disk. */
+  kill(): Promise<void>;
   /** SIGSTOP: connections are accepted by the kernel, nothing is ever answered. */
   pause(): void;
   resume(): void;
-  /** Stops it if it runs, and starts it again on the same port with the same data. */
-  restart(): Promise<void>;
+  /** Stops it if it runs, and starts it again on the same port with the same data, or with none. */
+  restart(options?: { empty?: boolean }): Promise<void>;
+  /** One command, as an operator would type it. */
+  command(name: string, ...args: readonly string[]): Promise<unknown>;
   /** Every key, and every raw value (latin1), as they stand in all databases. */
   dump(): Promise<string[]>;
 }
@@ -51,12 +55,12 @@ async function runServer(
 ): Promise<RedisServer> {
   let child = await launch(executable, dir, port, args);
 
-  async function stop(): Promise<void> {
+  async function stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.ref();
     child.kill('SIGCONT');
-    child.kill('SIGTERM');
+    child.kill(signal);
     const late = setTimeout(() => child.kill('SIGKILL'), 5000);
     await gone;
     clearTimeout(late);
@@ -65,12 +69,22 @@ async function runServer(
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
-    stop,
+    stop: () => stop(),
+    kill: () => stop('SIGKILL'),
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
-    async restart() {
+    async restart({ empty = false } = {}) {
       await stop();
+      if (empty) rmSync(join(dir, 'appendonlydir'), { recursive: true, force: true });
       child = await launch(executable, dir, port, args);
+    },
+    async command(name, ...args) {
+      const redis = new Redis(port, '127.0.0.1', { protocol: 2 });
+      try {
+        return await redis.call(name, ...args);
+      } finally {
+        redis.disconnect();
+      }
     },
     dump: () => dumpAll(port),
   };
