@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import type { Source } from '../generation.ts';
 import type { SessionCard } from '../session/card.ts';
 import { createDirectory } from '../session/directory.ts';
+import { createEndNotes } from '../session/end-notes.ts';
 import { createEndings } from '../session/endings.ts';
 import { recordEnded } from '../signin/ended-audit.ts';
 import type { EndpointTools } from './endpoint.ts';
@@ -10,14 +11,20 @@ import type { EndpointTools } from './endpoint.ts';
 export interface Logouts {
   /**
    * Ends every session of a source that belongs to the subject, to the IdP's session, or, where both are named, to both; a session that
-   * was not told its IdP's `sid` can't be told apart by it, and ends with its subject's others.
+   * was not told its IdP's `sid` can't be told apart by it, and ends with its subject's others. A sign-in that is under way and began
+   * at the IdP before this comes to nothing.
    *
+   * @param named `issuedAt`: the logout token's `iat`
    * @throws store_unavailable
    */
   end(
     request: FastifyRequest,
     source: Source,
-    named: { readonly subject: string | undefined; readonly sid: string | undefined },
+    named: {
+      readonly subject: string | undefined;
+      readonly sid: string | undefined;
+      readonly issuedAt?: number;
+    },
     why: 'backchannel' | 'frontchannel',
   ): Promise<void>;
 }
@@ -27,10 +34,13 @@ export function createLogouts(
   deps: Pick<EndpointTools, 'store' | 'sealing' | 'clock' | 'audit' | 'meter'>,
 ): Logouts {
   const directory = createDirectory(deps);
+  const notes = createEndNotes(deps);
   const endings = createEndings({ store: deps.store, directory, clock: deps.clock });
   return {
-    async end(request, { config }, { subject, sid }, why) {
+    async end(request, { config }, { subject, sid, issuedAt }, why) {
       const { issuer, id } = config;
+      // First: what is stored from now on sees the note, what was stored before is found.
+      await notes.leave({ why, issuer, source: id, subject, sid, issuedAt });
       const [bySid, bySubject] = await Promise.all([
         sid === undefined ? [] : directory.find('sid', issuer, sid),
         subject === undefined ? [] : directory.find('sub', issuer, subject),

@@ -176,6 +176,11 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
     title: 'This sign-in has already been used',
     message: 'Each sign-in counts once. If you are not signed in, start again.',
   },
+  signed_out_meanwhile: {
+    title: 'You were signed out meanwhile',
+    message:
+      'While this sign-in was under way, your sign-in service or an administrator ended it. Sign in again.',
+  },
   attempt_of_another_source: {
     title: 'The answer came from the wrong place',
     message: 'The sign-in was started with another service than the one that answered. Start again.',

@@ -49,6 +49,8 @@ export interface VerifiedSignIn {
 export interface VerifiedLogout {
   readonly subject: string | undefined;
   readonly sid: string | undefined;
+  /** `iat`, seconds since the epoch. */
+  readonly issuedAt: number;
   /** The token's own id: whoever takes it must take it once. */
   readonly jti: string;
 }

@@ -43,7 +43,7 @@ export async function verifyLogoutToken(
   if (sid !== undefined && !isIdentifier(sid))
     refuse('sid_invalid', 'sid is not 1 to 255 printable characters');
   if (sub === undefined && sid === undefined) refuse('subject_missing', 'it names neither sub nor sid');
-  return { subject: sub, sid, jti };
+  return { subject: sub, sid, jti, issuedAt: claims['iat'] as number };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -7,10 +7,13 @@ import { randomToken } from '../kernel/randomness.ts';
 import { boundCookieNames } from '../policy/forge-routes.ts';
 import type { VerifiedSignIn } from '../provider/types.ts';
 import { expiredBoundCookies, lineageOf } from '../session/bound-cookies.ts';
+import { cardOf } from '../session/card.ts';
 import { serializeExpiredCookie, serializeSessionCookie } from '../session/cookie.ts';
-import type { Identity, OpenedSession, SessionRecord, SessionTokens } from '../session/types.ts';
+import { createEndNotes, type NotedSignIn } from '../session/end-notes.ts';
+import type { Identity, Judgement, OpenedSession, SessionRecord, SessionTokens } from '../session/types.ts';
 import type { Attempt } from './attempt.ts';
 import { cookieSite } from './attempt-cookies.ts';
+import { recordEnded } from './ended-audit.ts';
 import { auditUser, claimedUser, createRecorder, recordSessionEnd } from './sign-in-audit.ts';
 import { shortfallOf } from './step-up.ts';
 import type { SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
@@ -33,6 +36,7 @@ export interface Admission {
 export function createAdmission(deps: SignInDeps): Admission {
   const { sessions, meter, clock } = deps;
   const bindings = createBindings(deps);
+  const notes = createEndNotes(deps);
 
   async function admit(
     request: SignInRequest,
@@ -106,12 +110,27 @@ export function createAdmission(deps: SignInDeps): Admission {
       current !== undefined && !changed && current.record.identity.username === identity.username;
     const lineage = steady ? lineageOf(current) : randomToken(deps.randomness, 128);
     const record = { ...recordOf(request, attempt, signIn, identity, now), lineage };
-    const { cookieValue } = await sessions.create(record, {
+    const judgement: Judgement = {
       aal: outcome.aal,
       status: outcome.status,
       evidence: verdict.evidence,
       weak: verdict.weak,
+    };
+    const { cookieValue, session } = await sessions.create(record, judgement);
+    // Only now: a logout that has not found this session has left its note before.
+    const card = cardOf(record, judgement);
+    const why = await notes.find(card, whenSignedIn(attempt, signIn)).catch(async (error: unknown) => {
+      // Nobody has its cookie. Where it can't be ended either, it ends by itself.
+      await sessions.end(cookieValue).catch(() => undefined);
+      throw error;
     });
+    if (why !== undefined) {
+      await sessions.end(cookieValue);
+      recordEnded(deps, request, { key: session.key ?? '', card }, config.id, why);
+      const detail = 'signed_out_meanwhile';
+      recorder.failed('state_invalid', { detail }, auditUser(identity));
+      return { ...refuse('state_invalid', returnTo, setCookies), status: 400, detail };
+    }
     if (currentCookie !== undefined && !changed) await endSession(request, currentCookie, 'replaced');
     recorder.succeeded(record, standing);
     if (stepUp) {
@@ -182,6 +201,16 @@ export function createAdmission(deps: SignInDeps): Admission {
   }
 
   return { admit };
+}
+
+/** By its ID token, which the IdP's own clock dates, and by the moment that the browser was sent there. */
+function whenSignedIn({ createdAt, createdAtMs }: Attempt, { claims }: VerifiedSignIn): NotedSignIn {
+  const { iat, auth_time: authTime } = claims;
+  return {
+    tokenIssuedAt: iat as number,
+    authenticatedAt: typeof authTime === 'number' ? authTime : undefined,
+    begunAtMs: createdAtMs ?? createdAt * 1000,
+  };
 }
 
 function refuse(code: string, returnTo: string, setCookies: readonly string[]): SignInRefused {

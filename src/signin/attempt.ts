@@ -26,6 +26,8 @@ export interface Attempt {
   readonly origin: string;
   /** Seconds since the epoch. */
   readonly createdAt: number;
+  /** The same in milliseconds; the version before did not note it. */
+  readonly createdAtMs?: number;
   /** A fresh authentication was asked for. */
   readonly fresh: boolean;
   /** It was started over already because the policy had changed: not a second time. */
@@ -66,6 +68,7 @@ export function createAttempt(
     verifier: randomToken(randomness),
     state: randomToken(randomness),
     createdAt: nowSeconds(clock),
+    createdAtMs: clock.nowMs(),
   };
 }
 

@@ -7,7 +7,7 @@ export function recordEnded(
   { facts, generation }: Pick<SignInRequest, 'facts' | 'generation'>,
   { card }: EndedSession,
   sourceId: string,
-  why: 'backchannel' | 'frontchannel',
+  why: 'backchannel' | 'frontchannel' | 'revoked',
 ): void {
   audit.write({
     action: 'session.ended',

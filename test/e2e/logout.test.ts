@@ -487,6 +487,7 @@ t.test('Redis holds nothing readable of whom it can find', async (t) => {
   const everything = (await redis.dump()).join('\n');
   t.match(everything, 'sallyport:index:');
   t.match(everything, 'sallyport:card:');
+  t.match(everything, 'sallyport:note:');
   for (const part of ['readable-subject', 'readable-sid', 'example.com', op.issuer])
     t.notMatch(everything, part);
 });

@@ -30,6 +30,9 @@ export async function revokeSessions(place: Workplace, choice: Choice, json: boo
   };
   let complete = false;
   try {
+    // First: a sign-in that is under way sees the note, or is found.
+    const { user: email, sub: subject, source } = choice;
+    await place.notes.leave({ why: 'revoked', email, subject, source });
     await endFound(place, choice, onEnded);
     await endListed(place, choice, onEnded);
     if (choice.by === 'all') await endEveryRecord(place, onEnded);

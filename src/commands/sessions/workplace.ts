@@ -3,6 +3,7 @@ import type { Config } from '../../config/schema.ts';
 import { systemClock } from '../../kernel/clock.ts';
 import { createDirectory, type Directory } from '../../session/directory.ts';
 import { createEndings, type Endings } from '../../session/endings.ts';
+import { createEndNotes, type EndNotes } from '../../session/end-notes.ts';
 import type { Store } from '../../session/types.ts';
 import type { CommandIo } from '../command.ts';
 import { withStore, type StoreCommand } from '../workplace.ts';
@@ -15,6 +16,7 @@ export interface Workplace {
   readonly store: Store;
   readonly directory: Directory;
   readonly endings: Endings;
+  readonly notes: EndNotes;
   readonly actor: string;
   /** Puts an event on record. */
   readonly record: (event: Pick<AuditEvent, 'action' | 'user' | 'authSource' | 'fields'>) => void;
@@ -42,6 +44,7 @@ export function withWorkplace(
       store,
       directory,
       endings: createEndings({ store, directory, clock: systemClock }),
+      notes: createEndNotes({ store, sealing, clock: systemClock }),
       actor,
       record: (event) =>
         audit.write({
