@@ -17,6 +17,21 @@ export interface LineWriter {
   close(): Promise<void>;
 }
 
+/** A line writer that also takes whole pieces from others who write to the same place. */
+export interface PieceWriter extends LineWriter {
+  /**
+   * Queues bytes that are whole lines, of another process: written in one go, torn by nobody. Never throws, never blocks.
+   * @param settled called once, with whether they were written
+   */
+  writePiece(bytes: Buffer, settled: (written: boolean) => void): void;
+}
+
+/**
+ * Takes bytes that are whole lines to whoever writes them. The next come when these are settled.
+ * @param settled to be called once, with whether they were written; the bytes are the caller's own again from then on
+ */
+export type SendPiece = (bytes: Buffer, settled: (written: boolean) => void) => void;
+
 export interface LineWriterOptions {
   /** Lines wait this long for company, so that a busy process writes few large pieces. Milliseconds. */
   readonly delayMs?: number;
@@ -28,6 +43,7 @@ export interface LineWriterOptions {
 interface Piece {
   readonly bytes: Buffer;
   readonly lost: readonly (() => void)[];
+  readonly settled?: (written: boolean) => void;
   /** What they were encoded into, free again once they are written. */
   readonly stage: Buffer | undefined;
 }
@@ -48,9 +64,22 @@ const retryMs = 20;
 export function openLineWriter(
   target: { fd: number } | { file: string },
   options: LineWriterOptions = {},
-): LineWriter {
-  const owned = 'file' in target;
-  const fd = owned ? openForAppending(target.file) : target.fd;
+): PieceWriter {
+  if (!('file' in target)) return createLineWriter({ fd: target.fd, owned: false }, options);
+  return createLineWriter({ fd: openForAppending(target.file), owned: true }, options);
+}
+
+/**
+ * A writer whose lines another process writes: several processes on one pipe would tear each other's lines.
+ * While nothing is settled, lines wait, as many as `maxBacklog` lets.
+ */
+export function relayLineWriter(send: SendPiece, options: LineWriterOptions = {}): LineWriter {
+  return createLineWriter({ send }, options);
+}
+
+type Target = { readonly fd: number; readonly owned: boolean } | { readonly send: SendPiece };
+
+function createLineWriter(target: Target, options: LineWriterOptions): PieceWriter {
   const { delayMs = defaultDelayMs, maxBacklog = defaultMaxBacklog } = options;
 
   // Lines are encoded as they come: kept as strings until the timer rings, their many parts would have to be fetched into
@@ -99,24 +128,29 @@ export function openLineWriter(
       return;
     }
     writing = true;
-    writeOn(piece, bytesOf(piece), 0);
+    if ('send' in target) target.send(piece.bytes, (written) => finish(piece, written, 0));
+    else writeOn(target.fd, piece, bytesOf(piece), 0);
   }
 
-  function writeOn(piece: Piece, bytes: Buffer, offset: number): void {
+  function finish(piece: Piece, done: boolean, written: number): void {
+    settle(piece, done, written);
+    writing = false;
+    pump();
+  }
+
+  function writeOn(fd: number, piece: Piece, bytes: Buffer, offset: number): void {
     write(fd, bytes, offset, bytes.length - offset, null, (error, written) => {
       const code = error?.code;
       if (code === 'EAGAIN' || code === 'EINTR') {
-        setTimeout(() => writeOn(piece, bytes, offset), retryMs);
+        setTimeout(() => writeOn(fd, piece, bytes, offset), retryMs);
         return;
       }
       const end = offset + (error === null ? written : 0);
       if (error === null && end < bytes.length) {
-        writeOn(piece, bytes, end);
+        writeOn(fd, piece, bytes, end);
         return;
       }
-      settle(piece, error === null, end);
-      writing = false;
-      pump();
+      finish(piece, error === null, end);
     });
   }
 
@@ -124,11 +158,18 @@ export function openLineWriter(
     torn = !done && (written > 0 || torn);
     // Lines of a piece that failed half-way count as lost, the written ones too: better one too many than one too few.
     if (!done) for (const onLost of piece.lost) onLost();
+    piece.settled?.(done);
     spare ??= piece.stage;
   }
 
   function flushSync(): void {
     for (let piece = takePiece(); piece !== undefined; piece = takePiece()) {
+      if ('send' in target) {
+        const sent = piece;
+        target.send(sent.bytes, (written) => settle(sent, written, 0));
+        continue;
+      }
+      const { fd } = target;
       const bytes = bytesOf(piece);
       let offset = 0;
       let done = true;
@@ -176,13 +217,26 @@ export function openLineWriter(
       }
       if (!writing && timer === undefined) timer = setTimeout(pump, delayMs);
     },
+    writePiece(bytes, settled) {
+      if (closed || queued + bytes.length > maxBacklog) {
+        settled(false);
+        return;
+      }
+      seal();
+      pieces.push({ bytes, lost: [], settled, stage: undefined });
+      queued += bytes.length;
+      if (!writing) {
+        clearTimeout(timer);
+        pump();
+      }
+    },
     flush,
     flushSync,
     async close() {
       if (closed) return;
       await flush();
       closed = true;
-      if (owned) closeSync(fd);
+      if ('fd' in target && target.owned) closeSync(target.fd);
     },
   };
 }
