@@ -1,6 +1,8 @@
 import { METHODS } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Generation } from '../generation.ts';
+import { assertionHeader } from '../identity/headers.ts';
+import { headerPresets, headerRules } from '../identity/presets.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { upstreamTarget } from '../policy/canonical-target.ts';
@@ -17,7 +19,8 @@ import { answerHeaders } from './security-headers.ts';
 
 /**
  * `GET auth`: another proxy on the same host asks about each of its requests (nginx `auth_request`, Caddy `forward_auth`, Traefik
- * ForwardAuth). The same gate as everywhere judges the request that the proxy describes.
+ * ForwardAuth). The same gate as everywhere judges the request that the proxy describes. `auth/<target>`, by any method, is the same
+ * for Envoy's `ext_authz`, which describes a request by repeating it there: {@link Asker}.
  *
  * 202: it may pass, with the headers that the app is to get: who asks, and the client's `Cookie` and `Authorization` where they may go
  * along. A proxy that passes the client's own instead lets an old cookie of the app be a second way in. 401 and 403 otherwise, since
@@ -56,34 +59,53 @@ export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): vo
   addEndpoint(scope, tools, {
     path: '/auth',
     head: false,
-    get: async (request, reply) => {
-      const { generation } = request;
-      if (!isTrustedPeer(request))
-        return sendRefusal(tools, request, reply, { status: 400, code: 'peer_not_trusted' });
-      warnOfLooseCookies(generation);
-      const facts = forwardedFacts(request);
-      if ('status' in facts) return sendRefusal(tools, request, reply, facts);
-      const result = await judge(request.raw, facts, generation);
-      if (result.refusal !== undefined) return sendForwarded(request, reply, facts, result.refusal);
-      const headers: Record<string, string> = { ...answerHeaders };
-      for (const [name, value] of appHeaders(request, result)) headers[name] = value;
-      if (result.withSession && result.session !== undefined) {
-        const identity = await generation.identityHeaders(result.session, facts.origin, tools.clock.nowMs());
-        for (let at = 0; at + 1 < identity.length; at += 2)
-          headers[identity[at] ?? ''] = identity[at + 1] ?? '';
-      }
-      return send(reply, { status: 202, headers, body: '' });
+    get: (request, reply) => {
+      const asRedirect = new URLSearchParams(queryOf(request)).get('redirect') === '302';
+      return answer(request, reply, { facts: forwardedFacts, passed: 202, asRedirect, repeats: false });
     },
   });
+
+  // What the public server makes of every target below `auth` (proxy/server.ts). In onRequest: before any body is read or parsed.
+  const methods = METHODS.filter((method) => method !== 'TRACE' && scope.supportedMethods.includes(method));
+  scope.route({
+    method: methods,
+    url: '/auth/',
+    exposeHeadRoute: false,
+    onRequest: (request, reply) =>
+      answer(request, reply, { facts: repeatedFacts, passed: 200, asRedirect: true, repeats: true }),
+    handler: (_request, reply) => reply,
+  });
+
+  async function answer(request: FastifyRequest, reply: FastifyReply, asker: Asker): Promise<FastifyReply> {
+    const { generation } = request;
+    if (!isTrustedPeer(request))
+      return sendRefusal(tools, request, reply, { status: 400, code: 'peer_not_trusted' });
+    warnOfLooseCookies(generation);
+    const facts = asker.facts(request);
+    if ('status' in facts) return sendRefusal(tools, request, reply, facts);
+    const result = await judge(request.raw, facts, generation);
+    const refusal =
+      result.refusal ?? (asker.repeats && comesFromNowhere(request, result) ? fromNowhere : undefined);
+    if (refusal !== undefined) return sendForwarded(request, reply, facts, refusal, asker.asRedirect);
+    const headers: Record<string, string> = { ...answerHeaders };
+    for (const [name, value] of appHeaders(request, result)) headers[name] = value;
+    if (result.withSession && result.session !== undefined) {
+      const identity = await generation.identityHeaders(result.session, facts.origin, tools.clock.nowMs());
+      for (let at = 0; at + 1 < identity.length; at += 2)
+        headers[identity[at] ?? ''] = identity[at + 1] ?? '';
+    }
+    if (asker.repeats) headers[removalHeader] = namesToRemove(generation, result, headers).join(',');
+    return send(reply, { status: asker.passed, headers, body: '' });
+  }
 
   function sendForwarded(
     request: FastifyRequest,
     reply: FastifyReply,
     facts: RequestFacts,
     refusal: Refusal,
+    asRedirect: boolean,
   ): Promise<FastifyReply> {
     const { generation } = request;
-    const asRedirect = new URLSearchParams(queryOf(request)).get('redirect') === '302';
     // Absolute: a proxy completes a path with what it takes for its own name.
     const location = refusal.location === undefined ? undefined : `${facts.origin}${refusal.location}`;
     const rendered = renderRefusal(
@@ -98,10 +120,67 @@ export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): vo
   }
 }
 
+/**
+ * How a proxy asks. nginx, Caddy and Traefik describe the request in headers, and take 202 for a yes. Envoy repeats it below `auth`
+ * (its `path_prefix`), with its method, its target as it stands and those headers that its configuration names; it takes 200 alone for a
+ * yes, hands everything else to the client as it is, and leaves what the answer does not hold as the client sent it, unless told.
+ *
+ * @see Envoy, extensions.filters.http.ext_authz.v3.HttpService
+ */
+interface Asker {
+  readonly facts: (request: FastifyRequest) => RequestFacts | Refusal;
+  readonly passed: 200 | 202;
+  readonly asRedirect: boolean;
+  readonly repeats: boolean;
+}
+
+/** Names that Envoy takes off the client's request (Envoy 1.18 and later). */
+const removalHeader = 'x-envoy-auth-headers-to-remove';
+
+/** Whatever the answer does not hold must not reach the app from the client either. Envoy knows no patterns: every name of every preset. */
+function namesToRemove(
+  { config }: Generation,
+  { rule, withCredential }: GateResult,
+  answered: Readonly<Record<string, string>>,
+): readonly string[] {
+  const rules = [...headerRules(config.upstream), ...Object.values(headerPresets).flat()];
+  const names = [
+    'cookie',
+    'authorization',
+    assertionHeader,
+    'x-forwarded-access-token',
+    ...rules.map(({ header }) => header),
+    ...(withCredential ? (rule?.credentialHeaders ?? []) : []),
+  ].map((name) => name.toLowerCase());
+  const given = new Set(Object.keys(answered).map((name) => name.toLowerCase()));
+  return [...new Set(names)].filter((name) => !given.has(name));
+}
+
+const fromNowhere: Refusal = { status: 403, code: 'cross_site_request' };
+
+/**
+ * Whether a changing request with a session says nothing of where it comes from. A browser always says so; an Envoy that was not told to
+ * pass `origin` and `sec-fetch-site` on hides it, and another site's form would look like a request of no browser.
+ */
+function comesFromNowhere({ raw, method }: FastifyRequest, { withSession, withToken }: GateResult): boolean {
+  if (!withSession || withToken === true || ['GET', 'HEAD', 'OPTIONS'].includes(method)) return false;
+  return raw.headers['sec-fetch-site'] === undefined && raw.headers.origin === undefined;
+}
+
 /** A refusal without its redirect, in one of the few statuses that nginx's `auth_request` understands. */
 function statusForProxy({ location, ...refusal }: Refusal): Refusal {
   if (location !== undefined) return { ...refusal, status: 401 };
   return refusal.status < 500 && refusal.status !== 401 ? { ...refusal, status: 403 } : refusal;
+}
+
+/** The facts of the request that Envoy repeats: what stands behind `auth` is its target, byte for byte. No header can say otherwise. */
+function repeatedFacts({ facts, raw, generation }: FastifyRequest): RequestFacts {
+  const target = facts.rawTarget.slice(`${generation.config.server.path_prefix}/auth`.length);
+  return {
+    ...facts,
+    rawTarget: upstreamTarget(target) === target ? target : '',
+    upgrade: facts.method === 'GET' && asksForSocket(raw.headers),
+  };
 }
 
 /** The facts of the request that the proxy describes, or why nobody can judge it. Host and scheme are in the edge's facts already. */

@@ -80,7 +80,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     logger: false,
     return503OnClosing: false,
     routerOptions: { maxParamLength: 4_096 },
-    rewriteUrl: (raw) => (isOwnPath(raw.url ?? '', prefix) ? (raw.url ?? '') : '/'),
+    rewriteUrl: (raw) => routedTarget(raw.url ?? '', prefix),
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error: Error, _request: FastifyRequest, reply: FastifyReply) => {
       void reply.code(400).type('text/plain; charset=utf-8').send('Bad Request\n');
@@ -218,6 +218,14 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
 
 function unreachable(): never {
   throw new Error('a request has passed the gate by');
+}
+
+/** What the router is shown: our own endpoints as they are asked for, one stand-in for all that another proxy asks about, `/` else. */
+function routedTarget(rawTarget: string, prefix: string): string {
+  // A whole target of any shape follows (endpoints/forward-auth.ts): nothing here may read it.
+  const asked = `${prefix}/auth/`;
+  if (rawTarget.startsWith(asked)) return asked;
+  return isOwnPath(rawTarget, prefix) ? rawTarget : '/';
 }
 
 /** Characters in which our own endpoints' paths are written; any other spelling goes to the gate, which knows it as ours and refuses. */

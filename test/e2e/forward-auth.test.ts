@@ -1,7 +1,10 @@
+import { METHODS } from 'node:http';
 import t from 'tap';
 import { startAskingCaddy, startAskingNginx } from '../support/asking-proxy.ts';
+import { startEnvoyShape } from '../support/envoy-shape.ts';
 import { startEchoUpstream, type SeenByUpstream } from '../support/echo-upstream.ts';
-import { startOp } from '../support/op.ts';
+import { signJws, startOp, type TestOp } from '../support/op.ts';
+import { exchange, headerOf } from '../support/raw-http.ts';
 import { freePort } from '../support/ports.ts';
 import { clientOf, startSallyport } from '../support/sallyport.ts';
 import { UserAgent, type UserAgentResponse } from '../support/user-agent.ts';
@@ -14,7 +17,21 @@ const routes = [
   { name: 'open', path: '/open/**', access: 'public' },
   { name: 'git', path: '/git/**', access: 'credentials' },
   { name: 'closed', path: '/closed/**', access: 'deny' },
+  { name: 'api', path: '/api/**', access: 'bearer' },
 ];
+const audience = 'https://app.example.com/api';
+
+/** An access token of the IdP, for carol. */
+function accessToken(op: TestOp, more: Readonly<Record<string, unknown>> = {}): string {
+  const key = op.signingKey();
+  const now = Math.floor(Date.now() / 1000);
+  const claims = {
+    ...{ iss: op.issuer, sub: 'carol', aud: audience, client_id: 'a-tool', iat: now, exp: now + 600 },
+    ...{ amr: ['pwd', 'mfa'], preferred_username: 'carol', email: 'carol@example.com', email_verified: true },
+    ...more,
+  };
+  return signJws({ alg: key.alg, typ: 'at+jwt', kid: key.kid }, claims, key.privateKey, key.alg);
+}
 
 /** Sallyport, an IdP and an app; whoever is to ask stands on `origin`. */
 async function furnish(
@@ -33,6 +50,7 @@ async function furnish(
       server: { listen: '127.0.0.1:0', trusted_proxies: trusted },
       upstream: { url: app.url, ...upstream },
       routes,
+      bearer: { audiences: [audience] },
     },
   });
   const port = (url: string): number => Number(new URL(url.includes('://') ? url : `http://${url}`).port);
@@ -54,8 +72,11 @@ async function furnish(
 
 const seenIn = (answer: UserAgentResponse): SeenByUpstream => answer.json() as SeenByUpstream;
 
-for (const startProxy of [startAskingNginx, startAskingCaddy]) {
-  const name = startProxy === startAskingNginx ? 'nginx' : 'Caddy';
+for (const [name, startProxy] of [
+  ['nginx', startAskingNginx],
+  ['Caddy', startAskingCaddy],
+  ["Envoy's shape", startEnvoyShape],
+] as const) {
   t.test(`${name}, as the example configures it`, async (t) => {
     const house = await furnish();
     const { origin, op, app } = house;
@@ -134,6 +155,33 @@ for (const startProxy of [startAskingNginx, startAskingCaddy]) {
       t.equal(headers['authorization'], `Bearer ${token}`);
       t.notOk(headers['x-forwarded-user']);
       t.notOk(headers['cookie']);
+    });
+
+    t.test('an access token opens a bearer route as its own user, and goes no further', async (t) => {
+      const spoofed = { 'x-forwarded-user': 'root', cookie: 'theme=dark' };
+      const authorization = `Bearer ${accessToken(op)}`;
+      const answer = await alice.request('GET', `${origin}/api/x`, {
+        headers: { ...spoofed, authorization },
+      });
+      t.equal(answer.status, 200);
+      const { headers } = seenIn(answer);
+      t.match(headers, { 'x-forwarded-user': 'carol', 'x-forwarded-email': 'carol@example.com' });
+      t.notOk(headers['authorization']);
+      t.notOk(headers['cookie'], 'no cookie, of whatever session came along');
+      const wrong = await alice.request('GET', `${origin}/api/x`, {
+        headers: { authorization: `Bearer ${accessToken(op, { aud: 'https://other.example' })}` },
+      });
+      t.equal(wrong.status, 401, 'a bad token is not made good by a session');
+      t.match(wrong.headers['www-authenticate'], /^Bearer realm="[^"]+", error="invalid_token"/);
+      t.equal((await alice.request('GET', `${origin}/page`, { headers: { authorization } })).status, 200);
+      t.match(seenIn(await alice.request('GET', `${origin}/api/x`)).headers, { 'x-forwarded-user': 'alice' });
+      const nobody = await new UserAgent().request('GET', `${origin}/api/x`);
+      t.equal(nobody.status, 401);
+      t.match(nobody.headers['www-authenticate'], /^Bearer realm="[^"]+"$/);
+      t.equal(
+        (await new UserAgent().request('GET', `${origin}/page`, { headers: { authorization } })).status,
+        401,
+      );
     });
 
     t.test('a made-up description of the request is overwritten', async (t) => {
@@ -294,6 +342,135 @@ t.test('Traefik: its shape of request', async (t) => {
   });
 });
 
+t.test("Envoy's own shape: the target stands behind auth, by the request's method", async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { origin, app, ports } = house;
+  const { host } = new URL(origin);
+  const agent = new UserAgent({ resolve: { [host]: { host: '127.0.0.1', port: ports.sallyport } } });
+  await agent.follow(`${origin}/_sallyport/signin?return_to=/_sallyport/whoami`);
+  const cookie = agent
+    .cookies(origin)
+    .map(({ name, value }) => `${name}=${value}`)
+    .join('; ');
+  /** As the bytes come: no client of ours puts the target right. */
+  async function ask(
+    method: string,
+    target: string,
+    headers: Readonly<Record<string, string>> = {},
+    body = '',
+  ) {
+    const all = { host, 'content-length': '0', ...headers };
+    const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = `${method} /_sallyport/auth${target} HTTP/1.1\r\n${lines.join('')}connection: close\r\n\r\n`;
+    return exchange(ports.sallyport, head + body, method);
+  }
+  const same = { cookie, 'sec-fetch-site': 'same-origin' };
+
+  t.test('200, who asks, and what Envoy is to take off the request', async (t) => {
+    const answer = await ask('GET', '/page?x=%2F', { cookie: `${cookie}; theme=dark` });
+    t.equal(answer.status, 200, '202 is a no to Envoy');
+    t.equal(headerOf(answer, 'x-forwarded-user'), 'alice');
+    t.equal(headerOf(answer, 'cookie'), 'theme=dark');
+    const gone = (headerOf(answer, 'x-envoy-auth-headers-to-remove') ?? '').split(',');
+    for (const name of ['authorization', 'x-webauth-user', 'remote-user', 'x-forwarded-access-token'])
+      t.ok(gone.includes(name), name);
+    for (const name of ['cookie', 'x-forwarded-user', 'x-sallyport-assertion'])
+      t.notOk(gone.includes(name), name);
+    const open = await ask('GET', '/open/x', { cookie: 'theme=dark', authorization: `Bearer ${token}` });
+    t.equal(open.status, 200);
+    for (const name of ['cookie', 'authorization', 'x-forwarded-user', 'x-sallyport-assertion'])
+      t.match(headerOf(open, 'x-envoy-auth-headers-to-remove'), name);
+  });
+
+  t.test('every method is judged as what it is', async (t) => {
+    for (const method of [
+      'GET',
+      'HEAD',
+      'OPTIONS',
+      'POST',
+      'PUT',
+      'PATCH',
+      'DELETE',
+      'PROPFIND',
+      'REPORT',
+      'QUERY',
+    ]) {
+      if (!METHODS.includes(method)) continue;
+      t.equal((await ask(method, '/page', same)).status, 200, method);
+      t.equal(
+        (await ask(method, '/page', { ...same, 'sec-fetch-site': 'cross-site' })).status,
+        ['GET', 'HEAD', 'OPTIONS'].includes(method) ? 200 : 403,
+        `${method} from elsewhere`,
+      );
+      t.equal((await ask(method, '/page')).status, 401, `${method}, nobody`);
+    }
+    t.equal((await ask('TRACE', '/page', same)).status, 404);
+  });
+
+  t.test('a form whose origin Envoy was not told to pass on is not taken for a program', async (t) => {
+    const hidden = await ask('POST', '/page', { cookie });
+    t.equal(hidden.status, 403);
+    t.match(hidden.body.toString(), 'cross_site_request');
+    t.equal((await ask('POST', '/page', { cookie, origin })).status, 200);
+    const bearer = { authorization: `Bearer ${accessToken(house.op)}` };
+    t.equal((await ask('POST', '/api/x', bearer)).status, 200, 'an access token is no cookie');
+    const envoy = await startEnvoyShape(ports, ['origin', 'sec-fetch-site']);
+    t.teardown(() => envoy.close());
+    const posted = await new UserAgent().request('POST', `${origin}/page`, {
+      body: 'a=b',
+      headers: { cookie, origin, 'sec-fetch-site': 'same-origin' },
+    });
+    t.equal(posted.status, 403);
+    t.equal(app.seen.length, 0);
+  });
+
+  t.test('no header describes another request than the one that is repeated', async (t) => {
+    const spoofed = {
+      'x-forwarded-uri': '/open/x',
+      'x-forwarded-method': 'GET',
+      'x-original-url': '/open/x',
+    };
+    t.equal((await ask('GET', '/page', spoofed)).status, 401);
+    t.equal((await ask('POST', '/closed/x', { ...same, ...spoofed })).status, 403);
+  });
+
+  t.test('a person is redirected at once; what is malformed, or ours, is refused', async (t) => {
+    const sent = await ask('GET', '/page?x=1', { accept: 'text/html' });
+    t.equal(sent.status, 302);
+    t.equal(headerOf(sent, 'location'), `${origin}/_sallyport/signin?return_to=%2Fpage%3Fx%3D1`);
+    for (const target of [
+      '/../admin',
+      '/%2e%2e/admin',
+      '/..%2fadmin',
+      '/a/../../auth/open/x',
+      '//open/x',
+      '/%zz',
+      '/open\\..\\page',
+      '/_sallyport/whoami',
+      '/_sallyport/auth/open/x',
+      '/_SALLYPORT/whoami',
+    ])
+      t.equal((await ask('GET', target, same)).status, 403, target);
+    t.equal((await ask('GET', '/', same)).status, 200);
+    for (const target of ['s/x', '%2fopen/x', ';/open/x', '\\open']) {
+      const { status } = await ask('GET', target, same);
+      t.ok(status === 400 || status === 404, `${target}: ${status}`);
+    }
+    t.equal(app.seen.length, 0, 'nothing of it has gone to the app');
+  });
+
+  t.test('a body that Envoy sends along changes nothing', async (t) => {
+    const answer = await ask(
+      'POST',
+      '/page',
+      { ...same, 'content-type': 'application/json', 'content-length': '4' },
+      '{"a"',
+    );
+    t.equal(answer.status, 200);
+  });
+});
+
 t.test('a peer that is not trusted describes nothing', async (t) => {
   const house = await furnish([]);
   t.teardown(() => house.close());
@@ -303,6 +480,13 @@ t.test('a peer that is not trusted describes nothing', async (t) => {
   });
   t.equal(answer.status, 400);
   t.equal(answer.json().error, 'peer_not_trusted');
+  for (const path of ['open/x', 'page', '']) {
+    const repeated = await new UserAgent().request('GET', `${house.inner}/_sallyport/auth/${path}`, {
+      headers: { host },
+    });
+    t.equal(repeated.status, 400, `as Envoy asks, /${path}`);
+    t.equal(repeated.json().error, 'peer_not_trusted');
+  }
 });
 
 t.test(
