@@ -8,8 +8,15 @@ const maxMethodCharacters = 32;
 /**
  * Writes access lines in ECS's names, built by concatenation: on the path of every request a line costs a microsecond or two.
  * A path is shown without its query string, which may hold a code or somebody's search.
+ *
+ * @param pid named in every line where several processes write to one log
  */
-export function createAccessLog(writer: Pick<LineWriter, 'write'>, clock: Clock): (line: AccessEntry) => void {
+export function createAccessLog(
+  writer: Pick<LineWriter, 'write'>,
+  clock: Clock,
+  pid?: number,
+): (line: AccessEntry) => void {
+  const end = pid === undefined ? '}\n' : `,"process.pid":${pid}}\n`;
   let stampMs = -1;
   let stamp = '';
   return ({ facts, status, durationMs, route, access, user, source }) => {
@@ -28,7 +35,7 @@ export function createAccessLog(writer: Pick<LineWriter, 'write'>, clock: Clock)
         `,"route":${quote(route)},"access":${quote(access)}` +
         (source === undefined ? '' : `,"auth_source":${quote(source)}`) +
         (user === undefined ? '' : userField(user)) +
-        '}\n',
+        end,
     );
   };
 }

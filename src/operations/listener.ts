@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import fastify from 'fastify';
 import { SallyportError } from '../kernel/error.ts';
 import { parseListen } from '../kernel/listen-address.ts';
-import type { Health } from './health.ts';
+import type { HealthReport } from './health.ts';
 
 /** The listener for probes and scrapes; it stands apart from the public one and asks nobody who they are. */
 export interface OperationsListener {
@@ -14,7 +14,7 @@ export interface OperationsListener {
 export interface OperationsListenerOptions {
   /** `operations.listen`: `host:port`, `[::]:port` or `unix:/path`. */
   readonly listen: string;
-  readonly health: Health;
+  readonly health: { report(): HealthReport | Promise<HealthReport> };
   /** The metrics page and its content type. */
   readonly registry: { readonly contentType: string; metrics(): Promise<string> };
 }
@@ -41,8 +41,8 @@ export async function startOperationsListener(
     done();
   });
   server.get('/livez', (_request, reply) => reply.send({ status: 'live' }));
-  server.get('/readyz', (_request, reply) => {
-    const report = health.report();
+  server.get('/readyz', async (_request, reply) => {
+    const report = await health.report();
     return reply.code(report.status === 'not_ready' ? 503 : 200).send(report);
   });
   server.get('/metrics', async (_request, reply) =>

@@ -29,14 +29,20 @@ export interface Log {
  * Makes the log: JSON lines in ECS's names (SPEC section 9), or the same for people's eyes with `format: pretty`. Secrets are
  * taken out twice: by the field's name, and by the look of a text.
  *
+ * @param pid named in every line where several processes write to one log
  * @throws config_invalid for `format: pretty` where the optional package pino-pretty is not installed
  */
-export function createLog(config: LogConfig, writer: LineWriter, clock: Clock): Log {
+export function createLog(
+  config: LogConfig,
+  writer: Pick<LineWriter, 'write'>,
+  clock: Clock,
+  pid?: number,
+): Log {
   const out = config.format === 'pretty' ? prettyWriter(writer) : writer;
   const logger = pino(
     {
       level: config.level,
-      base: { log_type: 'app' },
+      base: { log_type: 'app', ...(pid !== undefined && { 'process.pid': pid }) },
       messageKey: 'message',
       errorKey: 'error',
       // Errors are described by redactFields already; pino's own serializer would take the result for an empty one.
@@ -52,7 +58,7 @@ export function createLog(config: LogConfig, writer: LineWriter, clock: Clock): 
   const wantsAccess = config.access && logger.isLevelEnabled('info');
   return {
     logger,
-    access: wantsAccess ? createAccessLog(out, clock) : undefined,
+    access: wantsAccess ? createAccessLog(out, clock, pid) : undefined,
     fault(error, facts) {
       // A dependency that is down is the operator's news, not our defect: told without a stack.
       const expected = error instanceof SallyportError && error.statusCode === 503;
@@ -79,7 +85,7 @@ interface PrettyModule {
   prettyFactory(options: Record<string, unknown>): (line: string) => string;
 }
 
-function prettyWriter(writer: LineWriter): Pick<LineWriter, 'write'> {
+function prettyWriter(writer: Pick<LineWriter, 'write'>): Pick<LineWriter, 'write'> {
   let prettify: (line: string) => string;
   try {
     const module = createRequire(import.meta.url)('pino-pretty') as PrettyModule;
