@@ -84,5 +84,6 @@ function judge(
     },
     record.authenticatedAt,
     nowMs,
+    record.refreshed,
   );
 }

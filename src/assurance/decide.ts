@@ -7,7 +7,7 @@ import type { AssurancePolicy, AssuranceReason, Claims, Evidence, Step, Verdict 
 export const clockSkewSeconds = 60;
 
 /** One claim that may carry evidence, read and compared. */
-interface Finding {
+export interface Finding {
   readonly subject: string;
   readonly side: 'amr' | 'acr';
   /** Whether `accept` names it and there is a list to compare with. */
@@ -43,7 +43,7 @@ export function decide(claims: Claims, policy: AssurancePolicy, nowSeconds: numb
 }
 
 /** Reads every claim that could be evidence, in the order in which evidence goes on record: acr, aal2_claims, amr. */
-function examine(claims: Claims, policy: AssurancePolicy): readonly Finding[] {
+export function examine(claims: Claims, policy: AssurancePolicy): readonly Finding[] {
   const { accept } = policy;
   const acrCounts = accept !== 'amr';
   const acr = readAcr(claims);
@@ -146,7 +146,12 @@ function explainRefusal(findings: readonly Finding[], policy: AssurancePolicy): 
   return mismatch?.mismatch ?? 'mfa_claims_absent';
 }
 
-const malformedOrder: readonly AssuranceReason[] = ['amr_malformed', 'acr_malformed', 'claim_malformed'];
+/** The order in which malformed claims are named. */
+export const malformedOrder: readonly AssuranceReason[] = [
+  'amr_malformed',
+  'acr_malformed',
+  'claim_malformed',
+];
 
 /**
  * Whether an `auth_time` is fresh enough: an integer, at most `maxAgeSeconds` old, not in the future, with 60 s of skew both ways.
@@ -199,7 +204,7 @@ function judgeFreshness(
 }
 
 /** The claims on which a decision rests, exactly as received; absent ones left out. */
-function observe(claims: Claims, policy: AssurancePolicy): Readonly<Record<string, unknown>> {
+export function observe(claims: Claims, policy: AssurancePolicy): Readonly<Record<string, unknown>> {
   const names = ['amr', 'acr', 'auth_time', ...Object.keys(policy.aal2Claims)];
   return Object.fromEntries(
     names.filter((name) => Object.hasOwn(claims, name)).map((name) => [name, claims[name]]),

@@ -1,4 +1,4 @@
-import { decide } from './decide.ts';
+import { decideRefreshed } from './refreshed.ts';
 import type {
   AssurancePolicy,
   Claims,
@@ -74,6 +74,7 @@ export function decideOutcome(
  *
  * @param decidedAtSeconds the moment of the callback, for freshness; seconds since the epoch.
  * @param nowMs the moment for mode and date; milliseconds since the epoch.
+ * @param refreshed what refreshed ID tokens have said otherwise since.
  */
 export function stand(
   claims: Claims,
@@ -81,8 +82,9 @@ export function stand(
   subject: EnforcementSubject,
   decidedAtSeconds: number,
   nowMs: number,
+  refreshed?: Claims,
 ): Standing {
-  const verdict = decide(claims, policy, decidedAtSeconds);
+  const verdict = decideRefreshed(claims, refreshed, policy, decidedAtSeconds);
   const outcome = decideOutcome(verdict, policy, subject, nowMs);
   const until = policy.mode === 'report_only' ? policy.reportOnlyUntilMs : undefined;
   // Only a session that the date would end has to be judged again on that date.

@@ -17,6 +17,8 @@ export interface Meter {
     readonly strength: 'strict' | 'weak' | 'none';
   }): void;
   stepUp(source: string, result: 'satisfied' | 'insufficient'): void;
+  /** `refused`: by the IdP; `rejected`: its answer, by us; `failed`: no answer, to be tried again. */
+  tokenRefresh(source: string, result: 'refreshed' | 'lowered' | 'refused' | 'rejected' | 'failed'): void;
   sessionCache(result: 'hit' | 'miss' | 'stale'): void;
   sessionCreated(): void;
   sessionEnded(why: string): void;
@@ -41,6 +43,7 @@ export const silentMeter: Meter = {
   signIn: nothing,
   mfaVerdict: nothing,
   stepUp: nothing,
+  tokenRefresh: nothing,
   sessionCache: nothing,
   sessionCreated: nothing,
   sessionEnded: nothing,

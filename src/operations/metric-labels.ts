@@ -24,6 +24,8 @@ export const accesses = [
 export const upstreamErrors = ['refused', 'reset', 'timeout', 'tls', 'other'] as const;
 export const signInResults = ['succeeded', 'rejected', 'failed'] as const;
 export const stepUpResults = ['satisfied', 'insufficient'] as const;
+/** `RefreshResult` of signin/token-refresh.ts. */
+export const refreshResults = ['refreshed', 'lowered', 'refused', 'rejected', 'failed'] as const;
 export const cacheResults = ['hit', 'miss', 'stale'] as const;
 export const endings = [
   'signout',
@@ -63,6 +65,7 @@ export const storeCommands = [
   'zrange',
   'zrem',
   'publish',
+  'eval',
 ] as const;
 export const idpEndpoints = ['discovery', 'jwks', 'token', 'userinfo', 'par'] as const;
 export const idpResults = ['ok', 'error', 'timeout'] as const;

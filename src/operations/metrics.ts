@@ -32,7 +32,7 @@ const storeSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05,
 const maxLabelValues = 500;
 
 /**
- * The metrics of SPEC section 9 that this version can move, by their names and labels there; every series that can be
+ * The metrics of SPEC section 9, by their names and labels there; every series that can be
  * known beforehand stands at 0 from the start, so that a rate over its first event is not lost.
  */
 export function createMetrics(options: MetricsOptions): Metrics {
@@ -77,6 +77,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
     ['auth_source', 'aal', 'outcome', 'reason', 'strength'],
   );
   const stepUps = counter('sallyport_step_ups_total', 'Fresh sign-ins for more assurance.', [
+    'auth_source',
+    'result',
+  ]);
+  const refreshes = counter('sallyport_token_refreshes_total', 'Token refreshes, by what came of them.', [
     'auth_source',
     'result',
   ]);
@@ -141,6 +145,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       idpUp.set({ auth_source }, 0);
       for (const result of known.signInResults) signIns.inc({ auth_source, result }, 0);
       for (const result of known.stepUpResults) stepUps.inc({ auth_source, result }, 0);
+      for (const result of known.refreshResults) refreshes.inc({ auth_source, result }, 0);
       for (const verdict of known.verdicts()) verdicts.inc({ auth_source, ...verdict }, 0);
       for (const endpoint of known.idpEndpoints) {
         for (const result of known.idpResults) idpRequests.inc({ auth_source, endpoint, result }, 0);
@@ -184,6 +189,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
         strength: verdict.strength,
       }),
     stepUp: (id, result) => stepUps.inc({ auth_source: source(id), result }),
+    tokenRefresh: (id, result) => refreshes.inc({ auth_source: source(id), result }),
     sessionCache: (result) => cacheResults.inc(result),
     sessionCreated: () => sessionsCreated.inc(),
     sessionEnded: (cause) => sessionsEnded.inc({ why: why(cause) }),

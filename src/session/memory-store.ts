@@ -31,6 +31,11 @@ export function createMemoryStore(wallClock: Clock): Store {
     return undefined;
   }
 
+  function findAs(key: string, expected: Buffer): Held | undefined {
+    const entry = find(key);
+    return entry?.value.equals(expected) === true ? entry : undefined;
+  }
+
   function keep(key: string, value: Buffer, ttlMs: number): void {
     const nowMs = clock.nowMs();
     if (nowMs - sweptAtMs >= sweepEveryMs) {
@@ -57,6 +62,17 @@ export function createMemoryStore(wallClock: Clock): Store {
       return Promise.resolve(entry !== undefined);
     },
     delete: (key) => Promise.resolve(find(key) !== undefined && held.delete(key)),
+    replace(key, expected, next) {
+      const entry = findAs(key, expected);
+      if (entry !== undefined) held.set(key, { ...entry, value: Buffer.from(next) });
+      return Promise.resolve(entry !== undefined);
+    },
+    touchIf(key, expected, ttlMs) {
+      const entry = findAs(key, expected);
+      if (entry !== undefined) entry.expiresAtMs = clock.nowMs() + ttlMs;
+      return Promise.resolve(entry !== undefined);
+    },
+    deleteIf: (key, expected) => Promise.resolve(findAs(key, expected) !== undefined && held.delete(key)),
     putIfAbsent(key, value, ttlMs) {
       const absent = find(key) === undefined;
       if (absent) keep(key, value, ttlMs ?? Infinity);

@@ -32,12 +32,24 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         else await redis.set(`${prefix}${key}`, sealed, 'PX', wholeMs(ttlMs));
       }),
     touch: (key, ttlMs) =>
-      connection.run('pexpire', true, async (redis) => {
+      holderOf(key).run('pexpire', true, async (redis) => {
         return (await redis.pexpire(`${prefix}${key}`, wholeMs(ttlMs))) === 1;
       }),
-    delete: (key) => connection.run('del', true, async (redis) => (await redis.del(`${prefix}${key}`)) === 1),
+    delete: (key) => holderOf(key).run('del', true, async (redis) => (await redis.del(`${prefix}${key}`)) === 1),
+    replace: (key, expected, next) =>
+      holderOf(key).run('eval', true, async (redis) => {
+        return (await redis.eval(replaceScript, 1, `${prefix}${key}`, expected, next)) === 1;
+      }),
+    touchIf: (key, expected, ttlMs) =>
+      holderOf(key).run('eval', true, async (redis) => {
+        return (await redis.eval(touchScript, 1, `${prefix}${key}`, expected, wholeMs(ttlMs))) === 1;
+      }),
+    deleteIf: (key, expected) =>
+      holderOf(key).run('eval', true, async (redis) => {
+        return (await redis.eval(deleteScript, 1, `${prefix}${key}`, expected)) === 1;
+      }),
     putIfAbsent: (key, value, ttlMs) =>
-      connection.run('setnx', true, async (redis) => {
+      holderOf(key).run('setnx', true, async (redis) => {
         const reply =
           ttlMs === undefined
             ? await redis.set(`${prefix}${key}`, value, 'NX')
@@ -141,8 +153,19 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
   };
 }
 
+/*
+ * Compare and set. A script runs in one step, and each touches one key, so that a Cluster may keep it anywhere; a transaction would need
+ * WATCH, and so a connection of its own.
+ */
+const ifExpected = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end ";
+const replaceScript = `${ifExpected}redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL') return 1`;
+const touchScript = `${ifExpected}return redis.call('PEXPIRE', KEYS[1], ARGV[2])`;
+const deleteScript = `${ifExpected}return redis.call('DEL', KEYS[1])`;
+
 /** Keys looked at in one step: a step must not hold up the server's other clients. */
 const scanCount = 500;
+/** How often all is looked at again when servers changed meanwhile. */
+const mostRounds = 3;
 
 /** In a hash of counters: the number, and beside it what it counts. */
 const countMark = 'n.';

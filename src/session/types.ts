@@ -41,6 +41,8 @@ export interface HeldRecord {
   readonly identity: Identity;
   /** The verified ID token's claims of this session's own interactive sign-in, whole. */
   readonly claims: Claims;
+  /** What refreshed ID tokens have said otherwise of the assurance since; it may take from the evidence, never add to it. */
+  readonly refreshed?: Claims | undefined;
   readonly issuedAt: number;
   /** The moment of the callback: freshness of the sign-in is judged at this time. */
   readonly authenticatedAt: number;
@@ -96,6 +98,12 @@ export interface Store {
   /** Lengthens or shortens a key's life; false when it is not there. */
   touch(key: string, ttlMs: number): Promise<boolean>;
   delete(key: string): Promise<boolean>;
+  /** Puts `next` where `expected` stands, in one step for all replicas; its life stays as it is. False: something else stands there, or nothing. */
+  replace(key: string, expected: Buffer, next: Buffer): Promise<boolean>;
+  /** {@link Store.touch} where `expected` stands, in one step. */
+  touchIf(key: string, expected: Buffer, ttlMs: number): Promise<boolean>;
+  /** {@link Store.delete} where `expected` stands, in one step. */
+  deleteIf(key: string, expected: Buffer): Promise<boolean>;
   /** Stores only if absent; true for the one caller that did. Single use of states, creation of keys once. */
   putIfAbsent(key: string, value: Buffer, ttlMs: number | undefined): Promise<boolean>;
   /** Every key that begins with `prefix` and stands during the whole enumeration, once; those that come or go, perhaps. */
@@ -174,10 +182,47 @@ export interface Sessions {
   end(cookieValue: string): Promise<SessionRecord | undefined>;
 }
 
+/** A session's whole record as the store holds it, for whoever writes another in its place. */
+export interface StoredSession {
+  readonly key: string;
+  readonly cookieValue: string;
+  readonly record: SessionRecord;
+  /** As it stands in the store: what is written takes this one's place, and no other's. */
+  readonly sealed: Buffer;
+}
+
+/** Sessions, as a token refresh sees them. */
+export interface SessionRewriting {
+  /**
+   * The whole record of a session that memory holds, by its store key; undefined: memory or the store holds it no longer.
+   * @throws store_unavailable
+   */
+  read(key: string): Promise<StoredSession | undefined>;
+  /**
+   * Puts another record in a session's place, on every replica at once. It extends nothing: the session's life stays as it is, and one
+   * that has ended stays so.
+   *
+   * @param judgement for its card; undefined: as it was
+   * @param narrowed the session may do less than before: what runs under it is closed, to be judged anew
+   * @returns false: the record is another one by now, or none; nothing was written
+   * @throws store_unavailable
+   */
+  rewrite(
+    stored: StoredSession,
+    record: SessionRecord,
+    judgement: Judgement | undefined,
+    narrowed: boolean,
+  ): Promise<boolean>;
+  /** Memory's copy may be older than the store's: the next request asks. */
+  recheck(key: string): void;
+}
+
 /** What others want to know of the sessions' ends: those who hold connections that run under a session. */
 export interface SessionWatch {
   /** Tells the store keys of sessions that have ended, here or on another replica. @returns stops telling */
   onEnded(listener: (keys: readonly string[]) => void): () => void;
+  /** Tells the store keys of sessions that may do less than before, here or on another replica. @returns stops telling */
+  onNarrowed?(listener: (keys: readonly string[]) => void): () => void;
   /** Tells that ends may have gone unheard until now. @returns stops telling */
   onDoubt(listener: () => void): () => void;
   /** Whether a session is there still. @throws store_unavailable */
