@@ -23,7 +23,7 @@ const replayLifeMs = 15 * 60_000;
  * @see OpenID Connect Back-Channel Logout 1.0 sections 2.5 to 2.8
  */
 export function addBackChannelLogout(scope: FastifyInstance, tools: EndpointTools, logouts: Logouts): void {
-  const bound = createBadTokenBound(tools.clock);
+  const bound = createBadTokenBound(tools.clock, tools.workers);
 
   async function judge(request: FastifyRequest, source: Source): Promise<RenderedResponse> {
     const waitSeconds = bound.wait(request, source.config.id);

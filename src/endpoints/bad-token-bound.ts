@@ -11,14 +11,17 @@ export interface BadTokenBound {
   count(request: FastifyRequest, sourceId: string): void;
 }
 
-const most = 300;
+const mostOfAll = 300;
 const windowMs = 60_000;
 
 /**
  * Only bad tokens count: an IdP that signs everybody out at once sends all it has from one address, mostly once, and none of that may
  * be lost.
+ *
+ * @param workers how many processes share the bound: each looks at its part of it
  */
-export function createBadTokenBound(clock: Clock): BadTokenBound {
+export function createBadTokenBound(clock: Clock, workers = 1): BadTokenBound {
+  const most = Math.ceil(mostOfAll / workers);
   const windows = new LRUCache<string, { bad: number; readonly endsAtMs: number }>({ max: 10_000 });
   const keyOf = ({ facts }: FastifyRequest, sourceId: string): string =>
     `${normalizeIP(facts.clientIp)} ${sourceId}`;

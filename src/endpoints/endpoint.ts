@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { RateCounter } from '../kernel/rate.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RenderedResponse } from '../proxy/types.ts';
 import type { SignInFlow } from '../signin/flow.ts';
@@ -13,6 +14,10 @@ export interface EndpointDeps extends SignInDeps {
   readonly jwks: () => { readonly keys: readonly object[] };
   /** What the operator should know, for the log. */
   readonly logWarning?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Counts for all processes on the port; absent: this one is all there is. */
+  readonly rates?: RateCounter | undefined;
+  /** How many processes share the port; default 1. */
+  readonly workers?: number;
 }
 
 /** What each endpoint's plugin gets. */

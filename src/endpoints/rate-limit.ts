@@ -1,8 +1,10 @@
 import { normalizeIP } from '@fastify/rate-limit';
+import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { parseDuration } from '../kernel/duration.ts';
 import { SallyportError } from '../kernel/error.ts';
 import type { Meter } from '../kernel/meter.ts';
+import type { RateCounter } from '../kernel/rate.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { EndpointTools } from './endpoint.ts';
 
@@ -51,5 +53,24 @@ export function createLimit(scope: FastifyInstance, meter: Meter): EndpointTools
       headers: { 'retry-after': String(Math.max(1, result.ttlInSeconds)) },
     };
     return refusal;
+  };
+}
+
+/** A store of the plugin's kind over a counter that others count on as well. */
+export function rateStoreOn(rates: RateCounter): FastifyRateLimitStoreCtor {
+  return class implements FastifyRateLimitStore {
+    incr(
+      key: string,
+      callback: (error: Error | null, result?: { current: number; ttl: number }) => void,
+      windowMs: number,
+    ): void {
+      void Promise.resolve(rates.count(key, windowMs)).then(({ count, remainingMs }) =>
+        callback(null, { current: count, ttl: remainingMs }),
+      );
+    }
+
+    child(): FastifyRateLimitStore {
+      return this;
+    }
   };
 }

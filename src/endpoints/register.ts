@@ -13,7 +13,7 @@ import { refusalOfError } from './faults.ts';
 import { addForwardAuth } from './forward-auth.ts';
 import { addFrontChannelLogout } from './front-channel-logout.ts';
 import { createLogouts } from './logouts.ts';
-import { createLimit } from './rate-limit.ts';
+import { createLimit, rateStoreOn } from './rate-limit.ts';
 import { addSignIn } from './sign-in.ts';
 import { addSignOut } from './sign-out.ts';
 import { addAssets, addJwks } from './static.ts';
@@ -29,7 +29,7 @@ export type { EndpointDeps } from './endpoint.ts';
 export async function registerEndpoints(scope: FastifyInstance, deps: EndpointDeps): Promise<void> {
   limitBodyTime(scope);
   await scope.register(formbody, { bodyLimit: 4096 });
-  await scope.register(rateLimit, { global: false });
+  await scope.register(rateLimit, { global: false, ...(deps.rates && { store: rateStoreOn(deps.rates) }) });
   const ledger = createLedger(deps);
   const tools: EndpointTools = {
     ...deps,
