@@ -7,14 +7,18 @@ import { createRenderer } from './endpoints/render.ts';
 import { endSession } from './endpoints/sign-out.ts';
 import { routeRules } from './generation-builder.ts';
 import type { Generation } from './generation.ts';
+import { keepAssertionKey } from './identity/assertion-upkeep.ts';
 import { systemClock, type Clock } from './kernel/clock.ts';
 import { SallyportError } from './kernel/error.ts';
 import { systemRandomness, type Randomness } from './kernel/randomness.ts';
 import { SharedParts } from './kernel/shared-parts.ts';
-import { createHealth, type Dependency } from './operations/health.ts';
+import type { RateCounter } from './kernel/rate.ts';
+import { parseListen } from './kernel/listen-address.ts';
+import { createHealth, type Dependency, type HealthReport } from './operations/health.ts';
 import { openLineWriter, streamLineWriter, type LineWriter } from './operations/line-writer.ts';
 import { startOperationsListener } from './operations/listener.ts';
 import { createLog, type Log } from './operations/log.ts';
+import { takeSnapshot, type MetricSnapshot } from './operations/metric-merge.ts';
 import { createMetrics } from './operations/metrics.ts';
 import { productVersion } from './operations/version.ts';
 import { boundCookieNames } from './policy/forge-routes.ts';
@@ -35,7 +39,7 @@ import { createBearer } from './signin/bearer.ts';
 import type { Store } from './session/types.ts';
 
 /** How many opened sessions one process keeps in memory; the least recently used go first. */
-const maxCachedSessions = 50_000;
+const maxCachedSessions = 100_000;
 
 /** Where a running Sallyport takes its world from, other than the machine's own. */
 export interface AppOptions {
@@ -49,6 +53,22 @@ export interface AppOptions {
   readonly warnings?: readonly string[];
   /** Who owns the configuration's file: the actor of its changes, where nobody says who it was. */
   readonly fileOwner?: string | undefined;
+  /** It is one of several processes on one port. */
+  readonly seat?: WorkerSeat | undefined;
+}
+
+/** What one of several processes shares with the others: the one before them does the rest for all (src/workers/). */
+export interface WorkerSeat {
+  /** Where lines go that would tear each other on one pipe. */
+  readonly log: LineWriter;
+  readonly audit: LineWriter;
+  /** Named in every line of the log. */
+  readonly pid: number;
+  readonly rates: RateCounter;
+  /** How many processes share the port. */
+  readonly workers: number;
+  /** Others run with this configuration already: its start is no change of anything. */
+  readonly joins: boolean;
 }
 
 /** A running Sallyport. */
@@ -57,7 +77,7 @@ export interface App {
   readonly origin: string;
   /** Where it accepts requests, as bound. */
   readonly listen: string;
-  /** Where `/livez`, `/readyz` and `/metrics` are, as bound. */
+  /** Where `/livez`, `/readyz` and `/metrics` are, as bound; empty where another process serves them. */
   readonly operations: string;
   /**
    * Puts another configuration in force, without dropping a request or a session; one that can't be is refused, and changes
@@ -66,6 +86,10 @@ export interface App {
   reload(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome>;
   /** Opens `audit.file` anew: what writes the old one is renamed away by log rotation. */
   reopenFiles(): Promise<void>;
+  /** What `/readyz` says of this process. */
+  health(): HealthReport;
+  /** What this process counts. */
+  metrics(): Promise<MetricSnapshot>;
   /** Puts an error that nobody caught on record, with its stack. */
   logFault(error: unknown): void;
   /**
@@ -89,8 +113,9 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     for (const each of closers.reverse().splice(0)) await each();
   };
   try {
-    const out = own(options.log === undefined ? openLineWriter({ fd: 1 }) : streamLineWriter(options.log));
-    const firstLog = createLog(config.log, out, clock);
+    const { seat } = options;
+    const out = own(seat?.log ?? (options.log ? streamLineWriter(options.log) : openLineWriter({ fd: 1 })));
+    const firstLog = createLog(config.log, out, clock, seat?.pid);
     // What is in force: one assignment swaps it whole. Whoever outlives a reload asks here each time.
     let parts: Parts | undefined;
     const inForce = (): Parts => {
@@ -138,7 +163,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       get outageGraceMs() {
         return limits().outage_grace;
       },
-      maxCached: maxCachedSessions,
+      maxCached: Math.ceil(maxCachedSessions / (seat?.workers ?? 1)),
       onPushedOut: ({ card }) => {
         audit.write({
           action: 'session.ended',
@@ -162,7 +187,18 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
 
     const providers = new SharedParts<Provider>((provider) => void provider.close().catch(logOwnFault));
     closers.push(() => Promise.all(providers.drain().map((provider) => provider.close())));
-    const givenAudit = options.audit === undefined ? undefined : own(streamLineWriter(options.audit));
+    const stopKeepingKey = keepAssertionKey({
+      store,
+      signer: () => parts?.signer,
+      logWarning,
+      logFault: logOwnFault,
+    });
+    closers.push(() => {
+      stopKeepingKey();
+      return Promise.resolve();
+    });
+    const auditWriter = seat?.audit ?? (options.audit && streamLineWriter(options.audit));
+    const givenAudit = auditWriter && own(auditWriter);
     const world: World = {
       clock,
       randomness,
@@ -170,6 +206,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       store,
       out,
       audit: givenAudit,
+      pid: seat?.pid,
       providers,
       logWarning,
       logFault: logOwnFault,
@@ -219,6 +256,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
           logFault,
           logWarning,
           jwks: () => reloads.jwks(),
+          ...(seat && { rates: seat.rates, workers: seat.workers }),
         }),
       get accessLog() {
         return log().access;
@@ -229,13 +267,13 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       clock,
       randomness,
     });
-    const operations = await startOperationsListener({
-      listen: config.operations.listen,
-      health,
-      registry: metrics.registry,
-    });
+    const { registry } = metrics;
+    const operations =
+      seat === undefined
+        ? await startOperationsListener({ listen: config.operations.listen, health, registry })
+        : undefined;
     // Closed in reverse: the public server drains first, while /readyz still says why.
-    closers.push(() => operations.close());
+    closers.push(async () => operations?.close());
     closers.push(() => server.close());
 
     const reloads = createReloads({
@@ -250,24 +288,33 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
         foreign.inForce(next.sources, inForce().sinceMs);
       },
       trail,
+      quiet: seat !== undefined,
     });
     closers.push(() => reloads.close());
 
     for (const { provider } of parts.generation.sources.values()) void provider.start();
-    trail.applied(config.sources, undefined, authorOf(config, { fileOwner: options.fileOwner }));
-    const listen = await server.listen(await prepareListen(config.server.listen));
-    log().logger.info({ listen, operations: operations.address }, 'ready');
+    const known = seat?.joins === true ? config.sources : undefined;
+    trail.applied(config.sources, known, authorOf(config, { fileOwner: options.fileOwner }));
+    // A worker must not clear a socket away that the others are listening on.
+    const address = seat === undefined ? undefined : parseListen(config.server.listen);
+    const listen = await server.listen(address ?? (await prepareListen(config.server.listen)));
+    const tell = (fields: object, message: string): void => {
+      if (seat === undefined) log().logger.info(fields, message);
+    };
+    tell({ listen, operations: operations?.address }, 'ready');
 
     return {
       origin: config.server.public_url[0] ?? '',
       listen,
-      operations: operations.address,
+      operations: operations?.address ?? '',
       reload: (loaded, by) => reloads.reload(loaded, by),
       reopenFiles: () => reloads.reopenFiles(),
+      health: () => health.report(),
+      metrics: () => takeSnapshot(registry),
       logFault: logOwnFault,
       async close(patience) {
         health.beginShutdown();
-        log().logger.info('shutting down');
+        tell({}, 'shutting down');
         if (patience !== undefined) await drainConnections(server.server, patience);
         await close();
       },

@@ -31,6 +31,8 @@ export interface World {
   readonly providers: SharedParts<Provider>;
   readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
   readonly logFault: (error: unknown) => void;
+  /** Named in the log's lines, where several processes write them. */
+  readonly pid?: number | undefined;
   /** Told of sessions whose source is not configured. */
   readonly onForeignSession: (session: OpenedSession) => void;
 }
@@ -84,7 +86,7 @@ export async function makeParts(
     const log =
       former === undefined || former.digests.log === digests.log
         ? before.log
-        : createLog(config.log, world.out, clock);
+        : createLog(config.log, world.out, clock, world.pid);
 
     const sameAudit = former?.digests.audit === digests.audit;
     const auditOut = sameAudit ? former.auditOut : openAudit(config, world);

@@ -5,6 +5,7 @@ import { SallyportError } from './kernel/error.ts';
 import { closeAudit, makeParts, openAudit, type Parts, type World } from './parts.ts';
 import type { MfaTrail } from './reload/mfa-trail.ts';
 import { authorOf, type ReloadCause, type ReloadOutcome } from './reload/outcome.ts';
+import { reportApplied, reportRefused } from './reload/report.ts';
 import { keepRunning } from './reload/restart-keys.ts';
 
 /** What a reload works on. */
@@ -17,6 +18,8 @@ export interface ReloadsDeps {
   /** Tells the rest of the process. */
   readonly adopt: (next: Config) => void;
   readonly trail: MfaTrail;
+  /** Another process tells the log of reloads. */
+  readonly quiet?: boolean;
 }
 
 /** The reloads of one process. */
@@ -80,45 +83,17 @@ export function createReloads(deps: ReloadsDeps): Reloads {
     const author = authorOf(config, by);
     trail.applied(config.sources, before.config.sources, author);
     if (before.digests.secrets !== next.digests.secrets) trail.reseal(author);
-    report(loaded.warnings, restartRequired, by, before.config, config);
-    return { result: 'applied', restartRequired, warnings: loaded.warnings };
-  }
-
-  function refuse(text: string, { trigger, actor }: ReloadCause): ReloadOutcome {
-    meter.configReload('refused', clock.nowMs());
-    inForce().log.logger.error(
-      { trigger, actor, report: text },
-      'the new configuration is refused: the one before stays in force',
-    );
-    return { result: 'refused', report: text };
-  }
-
-  function report(
-    warnings: readonly string[],
-    restartRequired: readonly string[],
-    { trigger, actor }: ReloadCause,
-    before: Config,
-    next: Config,
-  ): void {
-    const { logger } = inForce().log;
-    const ids = (config: Config): readonly string[] => config.sources.map(({ id }) => id);
-    logger.info(
-      {
-        trigger,
-        actor: actor ?? next.change.actor,
-        ref: next.change.ref,
-        sources_added: ids(next).filter((id) => !ids(before).includes(id)),
-        sources_removed: ids(before).filter((id) => !ids(next).includes(id)),
-      },
-      'a new configuration is in force',
-    );
-    for (const warning of warnings) logger.warn({}, warning);
-    if (restartRequired.length > 0) {
-      logger.warn(
-        { keys: restartRequired },
-        `not applied before a restart, the running values stay: ${restartRequired.join(', ')}`,
-      );
+    const { warnings } = loaded;
+    if (deps.quiet !== true) {
+      reportApplied(inForce().log.logger, { warnings, restartRequired }, by, before.config, config);
     }
+    return { result: 'applied', restartRequired, warnings };
+  }
+
+  function refuse(text: string, by: ReloadCause): ReloadOutcome {
+    meter.configReload('refused', clock.nowMs());
+    if (deps.quiet !== true) reportRefused(inForce().log.logger, text, by);
+    return { result: 'refused', report: text };
   }
 
   /** Requests that captured the generation before go on with it to their end. */
