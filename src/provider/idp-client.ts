@@ -8,6 +8,7 @@ import {
   customFetch,
   discovery,
   fetchUserInfo,
+  refreshTokenGrant,
   ResponseBodyError,
 } from 'openid-client';
 import type { ClientAuth, CustomFetch, ServerMetadata, TokenEndpointResponse } from 'openid-client';
@@ -18,6 +19,7 @@ import type { ClientCredential } from './client-authentication.ts';
 import { boundText, faultWithin, idpUnavailable, tokenInvalid } from './idp-fault.ts';
 import type { IdpEndpoint, IdpFetch } from './idp-fetch.ts';
 import { checkMetadata } from './metadata.ts';
+import type { IdpRefusal } from './types.ts';
 
 /** The token endpoint's answer; the ID token in it is **not** verified yet. */
 export interface RedeemedTokens {
@@ -45,6 +47,15 @@ export interface IdpClient {
     metadata: ServerMetadata,
     request: { readonly callbackUrl: URL; readonly state: string; readonly codeVerifier: string },
   ): Promise<RedeemedTokens>;
+  /**
+   * Spends a refresh token.
+   * @throws idp_unavailable
+   * @returns the tokens, or why the IdP will not take that token again
+   */
+  refresh(
+    metadata: ServerMetadata,
+    refreshToken: string,
+  ): Promise<{ readonly tokens: RedeemedTokens } | { readonly refused: IdpRefusal }>;
   /** @throws idp_unavailable, token_invalid when its `sub` is another */
   userinfo(
     metadata: ServerMetadata,
@@ -70,6 +81,38 @@ export function createIdpClient(
         headers,
         body: body === null || body === undefined ? undefined : bodyText(body),
       });
+
+  /**
+   * openid-client checks an ID token in part, by the machine's clock, and before us: it gets the answer without one, and
+   * verify-id-token.ts stays the only judge.
+   */
+  function tokenFetch(): {
+    readonly fetchTokens: CustomFetch;
+    readonly tokensOf: (answer: TokenEndpointResponse) => RedeemedTokens;
+  } {
+    let idToken: string | undefined;
+    return {
+      async fetchTokens(url, init) {
+        const response = await fetchOf('token')(url, init);
+        if (!response.ok) return response;
+        const answer = parseJson(await response.text());
+        if (!isObject(answer))
+          throw idpUnavailable('answer_malformed', 'the token endpoint answered with no JSON object');
+        const { id_token: token, ...rest } = answer;
+        if (typeof token === 'string') idToken = token;
+        return new Response(JSON.stringify(rest), {
+          status: response.status,
+          headers: { 'content-type': 'application/json' },
+        });
+      },
+      tokensOf: (answer) => ({
+        idToken,
+        accessToken: answer.access_token,
+        expiresIn: answer.expires_in,
+        refreshToken: answer.refresh_token,
+      }),
+    };
+  }
 
   const configure = (
     metadata: ServerMetadata,
@@ -120,37 +163,30 @@ export function createIdpClient(
 
     async redeem(metadata, { callbackUrl, state, codeVerifier }) {
       const auth = await clientAuthentication(credential, metadata);
-      // openid-client checks an ID token in part, by the machine's clock, and before us: it gets the answer without one, and
-      // verify-id-token.ts stays the only judge.
-      let idToken: string | undefined;
-      const fetchTokens: CustomFetch = async (url, init) => {
-        const response = await fetchOf('token')(url, init);
-        if (!response.ok) return response;
-        const answer = parseJson(await response.text());
-        if (!isObject(answer))
-          throw idpUnavailable('answer_malformed', 'the token endpoint answered with no JSON object');
-        const { id_token: token, ...rest } = answer;
-        if (typeof token === 'string') idToken = token;
-        return new Response(JSON.stringify(rest), {
-          status: response.status,
-          headers: { 'content-type': 'application/json' },
-        });
-      };
-      let answer: TokenEndpointResponse;
+      const { fetchTokens, tokensOf } = tokenFetch();
       try {
-        answer = await authorizationCodeGrant(configure(metadata, auth, fetchTokens), callbackUrl, {
-          expectedState: state,
-          pkceCodeVerifier: codeVerifier,
-        });
+        return tokensOf(
+          await authorizationCodeGrant(configure(metadata, auth, fetchTokens), callbackUrl, {
+            expectedState: state,
+            pkceCodeVerifier: codeVerifier,
+          }),
+        );
       } catch (error) {
         throw faultWithin(error) ?? tokenEndpointFault(error);
       }
-      return {
-        idToken,
-        accessToken: answer.access_token,
-        expiresIn: answer.expires_in,
-        refreshToken: answer.refresh_token,
-      };
+    },
+
+    async refresh(metadata, refreshToken) {
+      const auth = await clientAuthentication(credential, metadata);
+      const { fetchTokens, tokensOf } = tokenFetch();
+      try {
+        const answer = await refreshTokenGrant(configure(metadata, auth, fetchTokens), refreshToken);
+        return { tokens: tokensOf(answer) };
+      } catch (error) {
+        const refused = faultWithin(error) === undefined ? refreshRefusal(error) : undefined;
+        if (refused !== undefined) return { refused };
+        throw faultWithin(error) ?? answerFault('token_endpoint_refused', 'the token endpoint', error);
+      }
     },
 
     async userinfo(metadata, accessToken, subject) {
@@ -220,6 +256,29 @@ function tokenEndpointFault(error: unknown): SallyportError {
   }
   return answerFault('token_endpoint_refused', 'the token endpoint', error);
 }
+
+/**
+ * Why the IdP will not take a refresh token, now or later. What says that it can't answer just now, or that it does not know this client
+ * (a secret that was changed on one side), is no word about the token: undefined.
+ * @see RFC 6749 section 5.2
+ */
+function refreshRefusal(error: unknown): IdpRefusal | undefined {
+  if (!(error instanceof ResponseBodyError)) return undefined;
+  if (error.status < 400 || error.status >= 500 || error.status === 429) return undefined;
+  if (passingErrors.includes(error.error)) return undefined;
+  const description = error.error_description;
+  return {
+    error: boundText(error.error, 100),
+    description: description === undefined ? undefined : boundText(description, 300),
+  };
+}
+
+const passingErrors: readonly string[] = [
+  'invalid_client',
+  'server_error',
+  'temporarily_unavailable',
+  'slow_down',
+];
 
 const messageOf = (error: unknown): string =>
   boundText(error instanceof Error ? error.message : 'unknown', 300);

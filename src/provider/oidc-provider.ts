@@ -11,7 +11,7 @@ import { readClientCredential } from './client-authentication.ts';
 import { createDiscovery } from './discovery.ts';
 import type { DiscoveryPace } from './discovery.ts';
 import { createIdpClient } from './idp-client.ts';
-import type { IdpClient } from './idp-client.ts';
+import type { IdpClient, RedeemedTokens } from './idp-client.ts';
 import { tokenInvalid } from './idp-fault.ts';
 import { createIdpFetch } from './idp-fetch.ts';
 import type { IdpFetchLimits } from './idp-fetch.ts';
@@ -20,8 +20,16 @@ import type { JwksLimits } from './jwks.ts';
 import { isLoopbackHost } from './loopback.ts';
 import { allowedAlgs, doubtsAbout } from './metadata.ts';
 import type { PolicyNeeds } from './metadata.ts';
-import type { AuthorizationRequest, CodeExchange, Provider, VerifiedSignIn } from './types.ts';
-import { verifyIdToken } from './verify-id-token.ts';
+import type {
+  AuthorizationRequest,
+  CodeExchange,
+  IdpRefusal,
+  Provider,
+  RefreshRequest,
+  VerifiedRefresh,
+  VerifiedSignIn,
+} from './types.ts';
+import { verifyIdToken, verifyRefreshedIdToken } from './verify-id-token.ts';
 import { verifyAccessToken } from './verify-access-token.ts';
 import { verifyLogoutToken } from './verify-logout-token.ts';
 
@@ -83,14 +91,8 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
       throw tokenInvalid('id_token_missing', 'the token endpoint sent no ID token');
     const now = nowSeconds(clock);
     const claims = await verifyIdToken(tokens.idToken, {
-      keys,
-      issuer: source.issuer,
-      clientId: source.client_id,
-      additionalAudiences: source.additional_audiences,
-      algs: allowedAlgs(metadata, source.id_token_signed_response_alg),
+      ...expectations(metadata, tokens.accessToken, now),
       nonce: request.nonce,
-      accessToken: tokens.accessToken,
-      nowSeconds: now,
     });
     return {
       claims,
@@ -100,8 +102,48 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
           : claims,
       idToken: tokens.idToken,
       accessToken: tokens.accessToken,
-      accessTokenExpiresAt: tokens.expiresIn === undefined ? undefined : now + Math.floor(tokens.expiresIn),
+      accessTokenExpiresAt: expiryOf(tokens, now),
       refreshToken: tokens.refreshToken,
+    };
+  }
+
+  async function refresh(
+    metadata: ServerMetadata,
+    { refreshToken, signIn }: RefreshRequest,
+  ): Promise<{ refreshed: VerifiedRefresh } | { refused: IdpRefusal }> {
+    const answer = await client.refresh(metadata, refreshToken);
+    if ('refused' in answer) return answer;
+    const { tokens } = answer;
+    const now = nowSeconds(clock);
+    const claims =
+      tokens.idToken === undefined
+        ? undefined
+        : await verifyRefreshedIdToken(
+            tokens.idToken,
+            signIn,
+            expectations(metadata, tokens.accessToken, now),
+          );
+    return {
+      refreshed: {
+        claims,
+        idToken: tokens.idToken,
+        accessToken: tokens.accessToken,
+        accessTokenExpiresAt: expiryOf(tokens, now),
+        refreshToken: tokens.refreshToken,
+      },
+    };
+  }
+
+  /** What every ID token is held against. */
+  function expectations(metadata: ServerMetadata, accessToken: string, now: number) {
+    return {
+      keys,
+      issuer: source.issuer,
+      clientId: source.client_id,
+      additionalAudiences: source.additional_audiences,
+      algs: allowedAlgs(metadata, source.id_token_signed_response_alg),
+      accessToken,
+      nowSeconds: now,
     };
   }
 
@@ -134,6 +176,9 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
         state,
         ...(idToken === undefined ? {} : { id_token_hint: idToken }),
       });
+    },
+    async refresh(request) {
+      return watched(refresh(await discovery.metadata(), request));
     },
     async verifyAccessToken(token, terms) {
       const metadata = await discovery.metadata();
@@ -173,6 +218,11 @@ export function createProvider(source: SourceConfig, needs: PolicyNeeds, deps: P
       await idpFetch.close();
     },
   };
+}
+
+/** When an access token ends, in seconds since the epoch; undefined where the IdP does not say (RFC 6749 section 5.1). */
+function expiryOf({ expiresIn }: RedeemedTokens, nowSeconds: number): number | undefined {
+  return expiresIn === undefined ? undefined : nowSeconds + Math.floor(expiresIn);
 }
 
 function checkIssuer(source: SourceConfig): void {

@@ -45,6 +45,25 @@ export interface VerifiedSignIn {
   readonly refreshToken: string | undefined;
 }
 
+/** A session whose tokens are to be refreshed. */
+export interface RefreshRequest {
+  readonly refreshToken: string;
+  /** The claims of the sign-in's own ID token: what must stay is held against them. */
+  readonly signIn: Readonly<Record<string, unknown>>;
+}
+
+/** What a refresh brought, all of it verified. */
+export interface VerifiedRefresh {
+  /** The refreshed ID token's claims; undefined: the IdP sent none, and so says nothing. */
+  readonly claims: Readonly<Record<string, unknown>> | undefined;
+  readonly idToken: string | undefined;
+  readonly accessToken: string;
+  /** Seconds since the epoch. */
+  readonly accessTokenExpiresAt: number | undefined;
+  /** Undefined: the one that was spent goes on. */
+  readonly refreshToken: string | undefined;
+}
+
 /** What a verified logout token asks for: the end of the sessions of a subject, of one session at the IdP, or both. */
 export interface VerifiedLogout {
   readonly subject: string | undefined;
@@ -84,6 +103,12 @@ export interface Provider {
    * @returns the sign-in, or the IdP's own error as data.
    */
   exchange(request: CodeExchange): Promise<{ signIn: VerifiedSignIn } | { refused: IdpRefusal }>;
+  /**
+   * Spends a refresh token, and verifies what comes of it by the rules of OpenID Connect Core 1.0 section 12.2. Absent: it has none.
+   * @throws idp_unavailable: nobody knows whether it was spent; token_invalid (`detail` says which check)
+   * @returns the tokens, or the IdP's own refusal as data
+   */
+  refresh?(request: RefreshRequest): Promise<{ refreshed: VerifiedRefresh } | { refused: IdpRefusal }>;
   /**
    * Verifies a JWT access token (RFC 9068) by the same issuer's keys. Absent: it takes none.
    * @throws idp_unavailable, token_invalid (`detail` says which check)

@@ -35,6 +35,10 @@ export type IdTokenFault =
   | 'iat_too_old'
   | 'nonce_missing'
   | 'nonce_mismatch'
+  | 'sub_changed'
+  | 'aud_changed'
+  | 'azp_changed'
+  | 'auth_time_changed'
   | 'at_hash_mismatch'
   | 'typ_not_logout_token'
   | 'nonce_present'
@@ -77,6 +81,48 @@ type Claims = Readonly<Record<string, unknown>>;
  * @see OpenID Connect Core 1.0 section 3.1.3.7, RFC 7515 section 5.2, RFC 8725
  */
 export async function verifyIdToken(token: string, expected: IdTokenExpectations): Promise<Claims> {
+  const claims = await readIdToken(token, expected);
+  checkNonce(claims, expected.nonce);
+  return Object.freeze(claims);
+}
+
+/**
+ * Verifies an ID token that came of a refresh: like every other, and it speaks of the same sign-in.
+ *
+ * @param signIn the claims of the sign-in's own ID token
+ * @throws token_invalid with an {@link IdTokenFault} as `detail`; idp_unavailable when the keys can't be had
+ * @returns the claims, frozen
+ * @see OpenID Connect Core 1.0 section 12.2
+ */
+export async function verifyRefreshedIdToken(
+  token: string,
+  signIn: Claims,
+  expected: Omit<IdTokenExpectations, 'nonce'>,
+): Promise<Claims> {
+  const claims = await readIdToken(token, expected);
+  if (claims['sub'] !== signIn['sub']) refuse('sub_changed', "sub is not the sign-in's");
+  const audiences = new Set(listOf(claims['aud']));
+  if (!listOf(signIn['aud']).every((audience) => audiences.has(audience)))
+    refuse('aud_changed', "aud leaves out an audience of the sign-in's");
+  if (claims['azp'] !== signIn['azp']) refuse('azp_changed', "azp is not the sign-in's");
+  // Of a sign-in that did not say when it was, nothing can be compared; and what is said now is not taken.
+  const { auth_time: authTime } = claims;
+  if (authTime !== undefined && signIn['auth_time'] !== undefined && authTime !== signIn['auth_time'])
+    refuse('auth_time_changed', "auth_time is not the sign-in's: another authentication");
+  if (claims['nonce'] !== undefined && claims['nonce'] !== signIn['nonce'])
+    refuse('nonce_mismatch', "nonce is not the sign-in's");
+  return Object.freeze(claims);
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [value];
+}
+
+/** What holds for every ID token. */
+async function readIdToken(
+  token: string,
+  expected: Omit<IdTokenExpectations, 'nonce'>,
+): Promise<Record<string, unknown>> {
   // A logout token (logout+jwt) or an access token (at+jwt) of the same issuer and client is no ID token (RFC 8725 section 3.11).
   const { claims, hint } = await readSignedClaims(token, expected, {
     pattern: /^(application\/)?jwt$/i,
@@ -85,9 +131,8 @@ export async function verifyIdToken(token: string, expected: IdTokenExpectations
   checkIssuerAndSubject(claims, expected);
   checkAudience(claims, expected);
   checkTimes(claims, expected.nowSeconds);
-  checkNonce(claims, expected.nonce);
   checkAccessTokenHash(claims, hint.alg, expected.accessToken);
-  return Object.freeze(claims);
+  return claims;
 }
 
 /** What the header of a kind of token may say of its type; absent will do, unless it is required. */
@@ -189,7 +234,7 @@ function parseObject(
   return value as Record<string, unknown>;
 }
 
-function checkIssuerAndSubject({ iss, sub }: Claims, expected: IdTokenExpectations): void {
+function checkIssuerAndSubject({ iss, sub }: Claims, expected: Pick<IdTokenExpectations, 'issuer'>): void {
   checkIssuer(iss, expected.issuer);
   // Control, format and line-breaking characters have no place in what names a person in logs, indexes and headers.
   if (!isIdentifier(sub)) refuse('sub_invalid', 'sub is not 1 to 255 printable characters');
