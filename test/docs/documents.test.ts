@@ -1,4 +1,6 @@
+import { PassThrough } from 'node:stream';
 import t from 'tap';
+import { commandNames, dispatch } from '../../src/commands/index.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { anchorsOf, brokenLinks, fencedBlocks, markdownIn, readText } from './documents.ts';
 
@@ -12,7 +14,7 @@ const pages = [
 const documents = [...markdownIn('docs/'), ...markdownIn('docs/idp/'), ...markdownIn('docs/adr/')];
 
 t.test('every link in the guides and manuals leads somewhere', async (t) => {
-  for (const path of documents) t.same(brokenLinks(path), [], path);
+  for (const path of [...documents, 'README.md', 'CHANGELOG.md']) t.same(brokenLinks(path), [], path);
   t.ok(anchorsOf('# A b: `c`\n```sh\n# d\n```\n').has('a-b-c'));
   t.notOk(anchorsOf('```sh\n# d\n```\n').has('d'));
 });
@@ -46,6 +48,33 @@ t.test('the three steps of the roll-out are report_only, one group, everyone', a
     { mode: 'report_only', staged: true, dated: true },
     { mode: 'enforce', staged: false, dated: false },
   ]);
+});
+
+async function usageOf(command: string): Promise<string> {
+  const stdout = new PassThrough();
+  await dispatch([command, '--help'], { stdout, stderr: new PassThrough(), env: {} });
+  return String(stdout.read());
+}
+
+t.test('every command in the manuals is one, knows its options, and finds what it needs', async (t) => {
+  let found = 0;
+  for (const path of [...documents, 'README.md']) {
+    const text = readText(path);
+    for (const line of fencedBlocks(text, 'sh').flatMap((block) => block.split('\n'))) {
+      const [, name = '', rest = ''] =
+        /^(?:sudo |npx )?(?:sallyport|node dist\/main\.js) ([a-z]+)([^#|]*)/.exec(line.trim()) ?? [];
+      if (name === '') continue;
+      found += 1;
+      t.ok(commandNames.includes(name), `${path}: ${line}`);
+      const usage = await usageOf(name);
+      for (const [option] of rest.matchAll(/--[a-z-]+/g)) t.match(usage, option, `${path}: ${line}`);
+    }
+    // Whoever follows such a manual must have the socket that its command asks.
+    if (!/^sallyport reload/m.test(text)) continue;
+    for (const file of fencedBlocks(text, 'yaml').filter((block) => /^sources:/m.test(block)))
+      t.match(file, 'control_socket:', path);
+  }
+  t.ok(found > 10, `${found} commands`);
 });
 
 /** The first cells of a document's tables: which keys of the former proxy are told of. */
