@@ -180,6 +180,56 @@ t.test('a session that stands in no index is found by its card', async () => {
   await endsEverywhere(cookie);
 });
 
+t.test(
+  'a sign-in that is under way comes to nothing when its user is revoked, and to a session when others are',
+  async (t) => {
+    const signInUnderWay = async (sub: string) => {
+      op.nextLogin = {
+        sub,
+        amr: ['pwd', 'otp', 'mfa'],
+        claims: { email: `${sub}@example.com`, email_verified: true, preferred_username: sub },
+      };
+      const browser = new UserAgent();
+      const { last } = await browser.follow(`${origins[0]}/_sallyport/signin?source=main&return_to=/`, {
+        until: (url) => url.includes('/callback/'),
+      });
+      return async () => {
+        const { status } = await browser.request('GET', last.location!, { navigate: true });
+        const cookie = browser.cookie(origins[0], 'sallyport');
+        return [status, cookie === undefined ? 'out' : (await isIn(`sallyport=${cookie}`)) ? 'in' : 'out'];
+      };
+    };
+    for (const [args, outcome] of [
+      [
+        ['--user', 'Gina@example.com'],
+        [400, 'out'],
+      ],
+      [
+        ['--sub', 'gina'],
+        [400, 'out'],
+      ],
+      [
+        ['--source', 'main'],
+        [400, 'out'],
+      ],
+      [['--all'], [400, 'out']],
+      [
+        ['--user', 'other@example.com'],
+        [302, 'in'],
+      ],
+      [
+        ['--sub', 'gina', '--source', 'other'],
+        [302, 'in'],
+      ],
+    ] as const) {
+      const complete = await signInUnderWay('gina');
+      t.match(await run('revoke', ...args), { status: 0, out: '0 sessions ended' }, args.join(' '));
+      t.same(await complete(), outcome, args.join(' '));
+      await run('revoke', '--sub', 'gina');
+    }
+  },
+);
+
 t.test('what does not go together is refused, and changes nothing', async (t) => {
   const cookie = await signIn('erin');
   for (const [args, says] of [

@@ -98,6 +98,10 @@ export interface OpOptions {
   readonly sso?: boolean;
   /** What an essential `acr` that the login does not meet leads to; default `ignore`. */
   readonly essentialAcr?: 'ignore' | 'refuse';
+  /** Whether it tells clients of a sign-out by back-channel itself; their `backchannel_logout_uri` may be on the loopback. */
+  readonly backChannelLogout?: boolean;
+  /** Told of each logout token that the OP sends, before it sends it. */
+  readonly onLogoutToken?: (url: string, body: string) => void;
   /** Anything else of node-oidc-provider's configuration. */
   readonly configuration?: Configuration;
 }
@@ -344,7 +348,7 @@ class RunningOp implements TestOp {
       features: {
         devInteractions: { enabled: false },
         claimsParameter: { enabled: true },
-        backchannelLogout: { enabled: false },
+        backchannelLogout: { enabled: this.#options.backChannelLogout === true },
         rpInitiatedLogout: {
           enabled: true,
           logoutSource: (ctx, form) => {
@@ -383,6 +387,12 @@ class RunningOp implements TestOp {
         const who = number === undefined ? this.#lastLoginOf.get(accountId) : this.#logins[number];
         if (who !== undefined) this.#loginOfGrant.set(id, who);
         return grant;
+      },
+      // Without its guard against special-use addresses: the loopback is where everything is here.
+      fetch: (url, init) => {
+        const body = init?.body instanceof URLSearchParams ? init.body.toString() : '';
+        this.#options.onLogoutToken?.(new URL(url).href, body);
+        return globalThis.fetch(url, { ...init, dispatcher: undefined } as object);
       },
       renderError: (ctx, out) => {
         ctx.type = 'json';
