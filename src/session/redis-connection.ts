@@ -1,251 +1,169 @@
-import { Redis } from 'ioredis';
-import type { RedisOptions } from 'ioredis';
-import type { Clock } from '../kernel/clock.ts';
-import type { Meter } from '../kernel/meter.ts';
-import { describeFault, NoAnswer, storeUnavailable } from './redis-fault.ts';
-import type { RedisFault } from './redis-fault.ts';
-import type { RedisStoreOptions } from './redis-options.ts';
+import type { Redis } from 'ioredis';
+import { addressOf, answerWithinMs, dialRedis, nameOf } from './redis-client.ts';
+import { connectCluster } from './redis-cluster.ts';
+import { keepHealth } from './redis-health.ts';
+import type { RedisDeps } from './redis-health.ts';
+import { keepLink } from './redis-link.ts';
+import type { LinkEnd, LinkListener, RedisLink } from './redis-link.ts';
+import type { RedisAccess, RedisAddress, RedisServers, RedisStoreOptions } from './redis-options.ts';
+import { storeUnavailable } from './redis-fault.ts';
+import { askSentinels } from './redis-sentinel.ts';
+import type { Sentinels } from './redis-sentinel.ts';
 import type { StoreHealth } from './types.ts';
 
-/** What a connection to Redis needs from the house. */
-export interface RedisDeps {
-  readonly meter: Meter;
-  readonly clock: Clock;
-  readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
-}
-
-/** A connection that is made again whenever it is lost, and that never lets anyone wait. */
+/** A way to whichever server holds the key in question, made again whenever it is lost, on which nobody has to wait. */
 export interface RedisConnection {
+  /** Names the servers in messages; without a credential. */
+  readonly where: string;
   /**
-   * Runs commands and answers within {@link answerWithinMs}; fails at once while Redis is known to be down.
+   * Runs commands on one key and answers within a second; fails at once while its server is known to be down. Against a cluster
+   * `work` may run again, at another node, as long as its first command was refused there.
    *
+   * @param key the key as the server sees it, prefix included; undefined: any server does
    * @throws store_unavailable
    */
-  run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>): Promise<T>;
+  run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>, key?: string): Promise<T>;
+  /** Every server that holds a part of the keys. @throws store_unavailable */
+  shards(): Promise<RedisShards>;
+  /** A further connection, to a server on which announcements are heard. @throws Unfit */
+  dial(signal: AbortSignal): Promise<Redis>;
+  /** Whether the server that {@link dial} led to is still one to hear announcements on. */
+  isFit(redis: Redis): boolean;
   health(): StoreHealth;
   close(): void;
 }
 
-/** Milliseconds: a request that needs the store is answered within a second, 503 included. */
-const answerWithinMs = 800;
-/** How often a silent connection is asked for a sign of life. */
-const heartbeatMs = 500;
-const leastPauseMs = 50;
-const mostPauseMs = 1000;
+/** The servers among which the keys are divided, at one moment. */
+export interface RedisShards {
+  readonly all: readonly RedisShard[];
+  /** Whether nothing has come between since: else keys may have gone from one to the other unseen. */
+  unchanged(): boolean;
+}
+
+export interface RedisShard {
+  readonly where: string;
+  /** @throws store_unavailable */
+  run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>): Promise<T>;
+}
+
+/** Begins to connect, at once. */
+export function connectRedis({ servers, access }: RedisStoreOptions, deps: RedisDeps): RedisConnection {
+  switch (servers.kind) {
+    case 'single':
+      return connectSingle(servers.address, access, deps);
+    case 'sentinel':
+      return connectMaster(servers, access, deps);
+    case 'cluster':
+      return connectCluster(servers.seeds, access, deps);
+  }
+}
+
+function connectSingle(address: RedisAddress, access: RedisAccess, deps: RedisDeps): RedisConnection {
+  const end: LinkEnd = {
+    dial: (signal) => dialRedis(address, access, signal),
+    prove: (redis) => redis.ping(),
+    mayChange: false,
+    redirects: false,
+  };
+  return overOneLink(nameOf(address), end, deps, () => ({ isFit: () => true, close: () => undefined }));
+}
+
+function connectMaster(
+  servers: Extract<RedisServers, { kind: 'sentinel' }>,
+  access: RedisAccess,
+  deps: RedisDeps,
+): RedisConnection {
+  const sentinels = askSentinels(servers);
+  const where = `master ${servers.name} of the sentinels ${servers.sentinels.map(nameOf).join(', ')}`;
+  return overOneLink(where, sentinels.endOf(access), deps, (link) => watchMaster(sentinels, link));
+}
+
+/** How often the sentinels are asked whether their master is still the one in use. */
+const lookEveryMs = 1000;
+/** How often they may name another one that can't be reached, before the one in use is given up. */
+const mostDoubts = 3;
 
 /**
- * Keeps one connection. The library's own reconnection is off: a connection that fails to answer is thrown away whole,
- * and a new one is in use only after it has answered a PING. So a server that accepts and stays silent, one that is still
- * loading and one that asks for a password all count as down, and recovery is seen within about a second.
+ * A master that is cut off from the others goes on believing in itself, and would go on showing sessions that have ended: so the
+ * sentinels are asked, not only the master. While none of them answers nothing is known, and the master in use is believed.
  */
-export function connectRedis(options: RedisStoreOptions, deps: RedisDeps): RedisConnection {
-  const { meter, clock, logWarning } = deps;
-  const where = `${options.host}:${options.port}`;
-  let current: Redis | undefined;
-  let attempted: Redis | undefined;
-  let closed = false;
-  let everFailed = false;
-  let pauseMs = leastPauseMs;
-  let retry: NodeJS.Timeout | undefined;
-  let renewing = false;
-  let answeredAt = performance.now();
-  let health: StoreHealth = Object.freeze({ up: false, ...since(clock), cause: 'not connected yet' });
-
-  function setUp(): void {
-    if (health.up) return;
-    // The first success is no news.
-    if (everFailed) logWarning('the session store answers again', { redis: where });
-    health = Object.freeze({ up: true, ...since(clock) });
-    meter.storeUp(true);
-  }
-
-  function setDown(cause: string): void {
-    if (!health.up && everFailed) {
-      health = Object.freeze({ ...health, cause });
-      return;
-    }
-    everFailed = true;
-    health = Object.freeze({ up: false, ...since(clock), cause });
-    meter.storeUp(false);
-    logWarning('the session store cannot be reached', { redis: where, cause });
-  }
-
-  /** It answers, but refuses writes: sessions that exist go on, and the operator is told. */
-  function setImpaired(cause: string | undefined): void {
-    const { cause: before, ...rest } = health;
-    if (!health.up || before === cause) return;
-    if (cause !== undefined) logWarning('the session store refuses a command', { redis: where, cause });
-    health = Object.freeze(cause === undefined ? rest : { ...rest, cause });
-  }
-
-  /** A new connection that has answered a PING. Rejects with what went wrong first. */
-  async function attempt(): Promise<Redis> {
-    const redis = new Redis(clientOptions(options));
-    let first: unknown;
-    redis.on('error', (error: unknown) => (first ??= error));
-    const greet = async (): Promise<void> => {
-      await redis.connect();
-      // The library goes on after a failed SELECT, in a database that is not ours.
-      if (first !== undefined) throw first as Error;
-      await redis.ping();
-    };
-    attempted = redis;
+function watchMaster(sentinels: Sentinels, link: RedisLink): LinkWatch {
+  let doubts = 0;
+  let looking = false;
+  async function look(): Promise<void> {
+    const redis = link.current();
+    if (redis === undefined || looking) return;
+    looking = true;
     try {
-      await within(answerWithinMs, greet());
-      return redis;
-    } catch (error) {
-      redis.disconnect();
-      throw first ?? error;
-    }
-  }
-
-  function adopt(redis: Redis): void {
-    const former = current;
-    current = redis;
-    pauseMs = leastPauseMs;
-    answeredAt = performance.now();
-    redis.once('close', () => lose(redis, describeFault(new Error('closed'), where)));
-    // What it still has to answer, it may.
-    if (former !== undefined) setTimeout(() => former.disconnect(), answerWithinMs).unref();
-    setUp();
-  }
-
-  async function reconnect(): Promise<void> {
-    try {
-      const redis = await attempt();
-      if (isClosed()) redis.disconnect();
-      else adopt(redis);
-    } catch (error) {
-      if (isClosed()) return;
-      setDown(describeFault(error, where).cause);
-      retry = setTimeout(() => void reconnect(), pauseMs).unref();
-      pauseMs = Math.min(pauseMs * 2, mostPauseMs);
-    }
-  }
-
-  function isClosed(): boolean {
-    return closed;
-  }
-
-  function lose(redis: Redis, fault: RedisFault): void {
-    if (redis !== current || closed) return;
-    current = undefined;
-    redis.disconnect();
-    setDown(fault.cause);
-    void reconnect();
-  }
-
-  /** After a failover the address may lead to the new primary: look there, while the old connection still answers reads. */
-  async function renew(): Promise<void> {
-    if (renewing) return;
-    renewing = true;
-    try {
-      const redis = await attempt();
-      if (isClosed() || current === undefined) redis.disconnect();
-      else adopt(redis);
+      const named = nameOf(await sentinels.ask());
+      if (redis !== link.current() || named === nameOf(addressOf(redis))) doubts = 0;
+      else if (await link.renew()) doubts = 0;
+      else if ((doubts += 1) >= mostDoubts) {
+        doubts = 0;
+        link.drop(`the sentinels name another master, ${named}, which can not be used yet`);
+      }
     } catch {
-      // The connection in use will say so itself.
+      // No sentinel answers.
     } finally {
-      setTimeout(() => (renewing = false), mostPauseMs).unref();
+      looking = false;
     }
   }
-
-  async function usable(): Promise<Redis> {
-    // Before the first attempt has ended nothing is known: its outcome is worth the wait.
-    if (current === undefined && !everFailed && !closed) await firstAttempt;
-    if (current === undefined) throw storeUnavailable(closed ? 'closed' : (health.cause ?? 'not connected'));
-    return current;
-  }
-
-  async function run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>): Promise<T> {
-    const startedAt = performance.now();
-    const redis = current ?? (await usable());
-    try {
-      const result = await within(answerWithinMs - (performance.now() - startedAt), work(redis));
-      answeredAt = performance.now();
-      if (writes) setImpaired(undefined);
-      return result;
-    } catch (error) {
-      const fault = describeFault(error, where);
-      if (fault.connectionLost) lose(redis, fault);
-      else setImpaired(fault.cause);
-      if (fault.replyCode === 'READONLY') void renew();
-      throw storeUnavailable(fault.cause);
-    } finally {
-      meter.storeCommand(name, (performance.now() - startedAt) / 1000);
-    }
-  }
-
-  meter.storeUp(false);
-  const firstAttempt = reconnect();
-  const heartbeat = setInterval(() => {
-    if (current === undefined || performance.now() - answeredAt < heartbeatMs) return;
-    run('ping', false, (redis) => redis.ping()).catch(() => undefined);
-  }, heartbeatMs).unref();
-
+  const timer = setInterval(() => void look(), lookEveryMs).unref();
   return {
-    run,
-    health: () => health,
+    isFit(redis) {
+      const inUse = link.current();
+      return inUse === undefined || nameOf(addressOf(inUse)) === nameOf(addressOf(redis));
+    },
     close() {
-      closed = true;
-      clearInterval(heartbeat);
-      clearTimeout(retry);
-      current?.disconnect();
-      attempted?.disconnect();
-      current = undefined;
-      health = Object.freeze({ up: false, ...since(clock), cause: 'closed' });
+      clearInterval(timer);
+      sentinels.close();
     },
   };
 }
 
-/** How the library is used: no reconnection, queue or retry of its own, and no word of a credential in its errors. */
-export function clientOptions(options: RedisStoreOptions): RedisOptions & { replyMapping: 'legacy' } {
+interface LinkWatch {
+  isFit(redis: Redis): boolean;
+  close(): void;
+}
+
+/** All keys on one server, wherever it is. */
+function overOneLink(
+  where: string,
+  end: LinkEnd,
+  deps: RedisDeps,
+  watch: (link: RedisLink) => LinkWatch,
+): RedisConnection {
+  const keeper = keepHealth(where, deps);
+  const listener: LinkListener = { up: keeper.setUp, down: keeper.setDown, impaired: keeper.setImpaired };
+  const link = keepLink(end, listener);
+  const watching = watch(link);
+
+  async function run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>): Promise<T> {
+    const startedAt = performance.now();
+    try {
+      return await link.run(writes, work, answerWithinMs);
+    } finally {
+      deps.meter.storeCommand(name, (performance.now() - startedAt) / 1000);
+    }
+  }
+
   return {
-    host: options.host,
-    port: options.port,
-    db: options.db,
-    username: options.username,
-    password: options.password?.reveal(),
-    ...(options.tls === undefined
-      ? {}
-      : {
-          tls: {
-            rejectUnauthorized: true,
-            servername: options.tls.servername,
-            ca: options.tls.ca,
-            cert: options.tls.cert,
-            key: options.tls.key?.reveal(),
-          },
-        }),
-    lazyConnect: true,
-    // RESP2 has all we need, and AUTH stands alone instead of inside HELLO, which old servers quote in their error.
-    protocol: 2,
-    replyMapping: 'legacy',
-    disableClientInfo: true,
-    enableReadyCheck: false,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-    connectTimeout: answerWithinMs,
-    // A server that does not answer does not say goodbye either.
-    disconnectTimeout: 50,
+    where,
+    run,
+    async shards() {
+      if (link.current() === undefined) await link.firstAttempt;
+      const redis = link.current();
+      if (redis === undefined) throw storeUnavailable(link.cause() ?? 'not connected');
+      const only: RedisShard = { where: nameOf(addressOf(redis)), run };
+      return { all: [only], unchanged: () => link.current() === redis };
+    },
+    dial: (signal) => end.dial(signal),
+    isFit: (redis) => watching.isFit(redis),
+    health: () => keeper.health(),
+    close() {
+      watching.close();
+      link.close();
+      keeper.close();
+    },
   };
-}
-
-/** The outcome of `work`, or NoAnswer once `ms` have passed. */
-function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      // If this process itself was busy for so long, the answer may wait to be read: read first, then judge.
-      setImmediate(() => reject(new NoAnswer()));
-    }, ms);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
-/** Now, by both clocks. */
-function since(clock: Clock): Pick<StoreHealth, 'sinceMs' | 'sinceSteadyMs'> {
-  const sinceSteadyMs = clock.steadyMs?.();
-  return { sinceMs: clock.nowMs(), ...(sinceSteadyMs === undefined ? {} : { sinceSteadyMs }) };
 }

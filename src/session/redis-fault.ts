@@ -15,6 +15,52 @@ export class NoAnswer extends Error {
   override readonly name = 'NoAnswer';
 }
 
+/** A server that answers and is none to use. Its message is the cause, in words that hold no credential. */
+export class Unfit extends Error {
+  override readonly name = 'Unfit';
+}
+
+/** A node of a cluster named another one for the key. */
+export class Redirection extends Error {
+  override readonly name = 'Redirection';
+  /** `moved`: for good; `ask`: this once, while the slot is on its way. */
+  readonly kind: 'moved' | 'ask';
+  readonly slot: number;
+  /** Empty: the host that answered. */
+  readonly host: string;
+  readonly port: number;
+
+  constructor(kind: 'moved' | 'ask', slot: number, host: string, port: number) {
+    super(kind);
+    this.kind = kind;
+    this.slot = slot;
+    this.host = host;
+    this.port = port;
+  }
+}
+
+/**
+ * What a node of a cluster says when a key is elsewhere (`MOVED 3999 10.0.0.1:6379`, `ASK …`); undefined for any other error.
+ *
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding
+ */
+export function redirectionOf(error: unknown): Redirection | undefined {
+  const reply = firstReply(error);
+  const match = /^(MOVED|ASK) ([0-9]{1,5}) (\S*):([0-9]{1,5})$/.exec(reply?.message ?? '');
+  if (match === null) return undefined;
+  const [, kind, slot, host = '', port] = match;
+  return new Redirection(kind === 'MOVED' ? 'moved' : 'ask', Number(slot), host, Number(port));
+}
+
+/** Why a transaction was discarded stands in the answers to its commands; the error itself for any other. */
+function firstReply(error: unknown): Error | undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
+  if (!error.message.startsWith('EXECABORT') || !('previousErrors' in error)) return error;
+  const { previousErrors } = error;
+  const first: unknown = Array.isArray(previousErrors) ? previousErrors[0] : undefined;
+  return first instanceof Error ? first : error;
+}
+
 /** Server errors by their code (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors). */
 const replies: Readonly<Record<string, { readonly says: string; readonly refusesAll: boolean }>> = {
   READONLY: { says: 'the server is a read-only replica', refusesAll: false },
@@ -38,8 +84,10 @@ const replies: Readonly<Record<string, { readonly says: string; readonly refuses
 export function describeFault(error: unknown, where: string): RedisFault {
   if (error instanceof NoAnswer) return lost(`no answer in time from ${where}`);
   if (!(error instanceof Error)) return lost(`connection to ${where} failed`);
-  if (error.name === 'ReplyError') {
-    const replyCode = /^[A-Z]{2,20}(?= |$)/.exec(error.message)?.[0] ?? 'ERR';
+  if (error instanceof Unfit) return lost(error.message);
+  const reply = firstReply(error);
+  if (reply !== undefined) {
+    const replyCode = /^[A-Z]{2,20}(?= |$)/.exec(reply.message)?.[0] ?? 'ERR';
     const known = replies[replyCode];
     const cause = `${replyCode}: ${known?.says ?? 'the server refused the command'}`;
     return { cause, replyCode, connectionLost: known?.refusesAll ?? false };

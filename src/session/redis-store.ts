@@ -1,5 +1,7 @@
 import { connectRedis } from './redis-connection.ts';
-import type { RedisDeps } from './redis-connection.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { storeUnavailable } from './redis-fault.ts';
+import type { RedisDeps } from './redis-health.ts';
 import type { RedisStoreOptions } from './redis-options.ts';
 import { subscribeRedis } from './redis-subscription.ts';
 import type { Store, StoredRecord } from './types.ts';
@@ -13,21 +15,23 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
   const prefix = options.keyPrefix;
   // Within the prefix, so that an ACL's pattern for keys and one for channels can be the same.
   const channel = `${prefix}announcements`;
-  const subscription = subscribeRedis(options, channel, deps);
+  const subscription = subscribeRedis(connection, channel, deps);
+  /** Every operation touches one key: in a cluster it goes to the server that holds it. */
+  const holderOf = (key: string): Pick<RedisConnection, 'run'> => ({
+    run: (name, writes, work) => connection.run(name, writes, work, `${prefix}${key}`),
+  });
 
   return {
     get: (key) =>
-      connection.run('get', false, async (redis): Promise<StoredRecord | undefined> => {
+      holderOf(key).run('get', false, async (redis): Promise<StoredRecord | undefined> => {
         const replies = await redis.pipeline().getBuffer(`${prefix}${key}`).pttl(`${prefix}${key}`).exec();
-        const [sealed, pttl] = (replies ?? []).map(([error, reply]) => {
-          if (error !== null) throw error;
-          return reply;
-        });
+        throwFirst(replies);
+        const [sealed, pttl] = (replies ?? []).map(([, reply]) => reply);
         if (!Buffer.isBuffer(sealed) || typeof pttl !== 'number' || pttl === keyAbsent) return undefined;
         return { sealed, ttlMs: pttl === lastsForever ? Infinity : pttl };
       }),
     put: (key, sealed, ttlMs) =>
-      connection.run('set', true, async (redis) => {
+      holderOf(key).run('set', true, async (redis) => {
         if (ttlMs === Infinity) await redis.set(`${prefix}${key}`, sealed);
         else await redis.set(`${prefix}${key}`, sealed, 'PX', wholeMs(ttlMs));
       }),
@@ -35,7 +39,8 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
       holderOf(key).run('pexpire', true, async (redis) => {
         return (await redis.pexpire(`${prefix}${key}`, wholeMs(ttlMs))) === 1;
       }),
-    delete: (key) => holderOf(key).run('del', true, async (redis) => (await redis.del(`${prefix}${key}`)) === 1),
+    delete: (key) =>
+      holderOf(key).run('del', true, async (redis) => (await redis.del(`${prefix}${key}`)) === 1),
     replace: (key, expected, next) =>
       holderOf(key).run('eval', true, async (redis) => {
         return (await redis.eval(replaceScript, 1, `${prefix}${key}`, expected, next)) === 1;
@@ -58,24 +63,31 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
       }),
     async *keys(wanted) {
       const pattern = `${escapeGlob(`${prefix}${wanted}`)}*`;
-      // SCAN may show a key twice while the server's table grows.
+      // SCAN may show a key twice while the server's table grows, and each round shows all again.
       const seen = new Set<string>();
-      let cursor = '0';
-      do {
-        const from = cursor;
-        const [next, found] = await connection.run('scan', false, (redis) =>
-          redis.scan(from, 'MATCH', pattern, 'COUNT', scanCount),
-        );
-        cursor = next;
-        for (const key of found) {
-          if (seen.has(key)) continue;
-          seen.add(key);
-          yield key.slice(prefix.length);
+      for (let round = 1; ; round += 1) {
+        const shards = await connection.shards();
+        for (const shard of shards.all) {
+          let cursor = '0';
+          do {
+            const from = cursor;
+            const [next, found] = await shard.run('scan', false, (redis) =>
+              redis.scan(from, 'MATCH', pattern, 'COUNT', scanCount),
+            );
+            cursor = next;
+            for (const key of found) {
+              if (seen.has(key)) continue;
+              seen.add(key);
+              yield key.slice(prefix.length);
+            }
+          } while (cursor !== '0');
         }
-      } while (cursor !== '0');
+        if (shards.unchanged()) return;
+        if (round === mostRounds) throw storeUnavailable('the keys are moving from server to server');
+      }
     },
     count: (key, field, label, ttlMs) =>
-      connection.run('hincrby', true, async (redis) => {
+      holderOf(key).run('hincrby', true, async (redis) => {
         const at = `${prefix}${key}`;
         const transaction = redis
           .multi()
@@ -85,7 +97,7 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         throwFirst(await transaction.exec());
       }),
     counts: (key) =>
-      connection.run('hgetall', false, async (redis) => {
+      holderOf(key).run('hgetall', false, async (redis) => {
         const held = await redis.hgetallBuffer(`${prefix}${key}`);
         return Object.entries(held).flatMap(([name, label]) => {
           const field = name.slice(labelMark.length);
@@ -94,7 +106,7 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         });
       }),
     prepend: (key, value, most, ttlMs) =>
-      connection.run('lpush', true, async (redis) => {
+      holderOf(key).run('lpush', true, async (redis) => {
         const at = `${prefix}${key}`;
         const transaction = redis
           .multi()
@@ -103,14 +115,15 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
           .pexpire(at, wholeMs(ttlMs));
         throwFirst(await transaction.exec());
       }),
-    list: (key) => connection.run('lrange', false, (redis) => redis.lrangeBuffer(`${prefix}${key}`, 0, -1)),
+    list: (key) =>
+      holderOf(key).run('lrange', false, (redis) => redis.lrangeBuffer(`${prefix}${key}`, 0, -1)),
     life: (key) =>
-      connection.run('pttl', false, async (redis) => {
+      holderOf(key).run('pttl', false, async (redis) => {
         const pttl = await redis.pttl(`${prefix}${key}`);
         return pttl === keyAbsent ? undefined : pttl === lastsForever ? Infinity : pttl;
       }),
     addMember: (key, member, ttlMs, most) =>
-      connection.run('zadd', true, async (redis) => {
+      holderOf(key).run('zadd', true, async (redis) => {
         const at = `${prefix}${key}`;
         const nowMs = deps.clock.nowMs();
         const replies = await redis
@@ -128,11 +141,11 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         return beyond;
       }),
     members: (key) =>
-      connection.run('zrange', false, (redis) =>
+      holderOf(key).run('zrange', false, (redis) =>
         redis.zrange(`${prefix}${key}`, `(${deps.clock.nowMs()}`, '+inf', 'BYSCORE'),
       ),
     removeMember: (key, member) =>
-      connection.run('zrem', true, async (redis) => {
+      holderOf(key).run('zrem', true, async (redis) => {
         await redis.zrem(`${prefix}${key}`, member);
       }),
     announce: (message) =>

@@ -1,8 +1,8 @@
-import { Redis } from 'ioredis';
-import { clientOptions } from './redis-connection.ts';
-import type { RedisDeps } from './redis-connection.ts';
-import { describeFault } from './redis-fault.ts';
-import type { RedisStoreOptions } from './redis-options.ts';
+import type { Redis } from 'ioredis';
+import { addressOf, answerWithinMs, nameOf, within } from './redis-client.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { describeFault, Unfit } from './redis-fault.ts';
+import type { RedisDeps } from './redis-health.ts';
 import type { StoreListener } from './types.ts';
 
 /** Listens on one channel for as long as anyone wants to hear of it. */
@@ -11,9 +11,8 @@ export interface RedisSubscription {
   close(): void;
 }
 
-/** How often a silent link is asked for a sign of life, and how long it may take to give one. Milliseconds. */
+/** How often a silent link is asked for a sign of life. Milliseconds. */
 const heartbeatMs = 1000;
-const answerWithinMs = 800;
 const leastPauseMs = 50;
 const mostPauseMs = 1000;
 
@@ -23,26 +22,31 @@ const mostPauseMs = 1000;
  * takes longer until a session that ended elsewhere is seen to have ended.
  */
 export function subscribeRedis(
-  options: RedisStoreOptions,
+  connection: Pick<RedisConnection, 'where' | 'dial' | 'isFit'>,
   channel: string,
-  deps: RedisDeps,
+  deps: Pick<RedisDeps, 'logWarning'>,
 ): RedisSubscription {
   const listeners = new Set<StoreListener>();
-  const where = `${options.host}:${options.port}`;
+  const { where } = connection;
+  const closing = new AbortController();
   let current: Redis | undefined;
   let started = false;
-  let closed = false;
   let deaf = false;
   let pauseMs = leastPauseMs;
   let retry: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
+  const isClosed = (): boolean => closing.signal.aborted;
 
   function lose(redis: Redis, error: unknown): void {
+    redis.disconnect();
     if (redis !== current) return;
     current = undefined;
     clearInterval(heartbeat);
-    redis.disconnect();
-    if (closed) return;
+    tryLater(error);
+  }
+
+  function tryLater(error: unknown): void {
+    if (isClosed()) return;
     const { cause } = describeFault(error, where);
     if (!deaf) {
       deaf = true;
@@ -51,60 +55,62 @@ export function subscribeRedis(
         cause,
       });
     }
-    retry = setTimeout(connect, pauseMs).unref();
+    retry = setTimeout(() => void connect(), pauseMs).unref();
     pauseMs = Math.min(pauseMs * 2, mostPauseMs);
   }
 
-  function connect(): void {
-    const redis = new Redis(clientOptions(options));
+  async function connect(): Promise<void> {
+    let redis: Redis;
+    try {
+      redis = await connection.dial(closing.signal);
+    } catch (error) {
+      tryLater(error);
+      return;
+    }
+    if (isClosed()) {
+      redis.disconnect();
+      return;
+    }
     current = redis;
-    let first: unknown;
-    redis.on('error', (error: unknown) => (first ??= error));
-    redis.on('close', () => lose(redis, first ?? new Error('closed')));
+    redis.on('close', () => lose(redis, new Error('closed')));
     redis.on('message', (_channel: string, message: string) => {
       for (const listener of listeners) listener.heard(message);
     });
-    const late = setTimeout(() => lose(redis, new Error('late')), answerWithinMs * 2).unref();
-    redis
-      .connect()
-      .then(() => redis.subscribe(channel))
-      .then(
-        () => {
-          if (redis !== current) return;
-          pauseMs = leastPauseMs;
-          if (deaf)
-            deps.logWarning('the ends of sessions on other replicas are heard again', { redis: where });
-          deaf = false;
-          watch(redis);
-          for (const listener of listeners) listener.missed();
-        },
-        (error: unknown) => lose(redis, first ?? error),
-      )
-      .finally(() => clearTimeout(late));
+    try {
+      await within(answerWithinMs, redis.subscribe(channel));
+    } catch (error) {
+      lose(redis, error);
+      return;
+    }
+    if (redis !== current) return;
+    pauseMs = leastPauseMs;
+    if (deaf) deps.logWarning('the ends of sessions on other replicas are heard again', { redis: where });
+    deaf = false;
+    heartbeat = setInterval(() => void examine(redis), heartbeatMs).unref();
+    for (const listener of listeners) listener.missed();
   }
 
-  /** A link that is cut without a word looks like one on which nothing is announced. */
-  function watch(redis: Redis): void {
-    heartbeat = setInterval(() => {
-      const late = setTimeout(() => lose(redis, new Error('silent')), answerWithinMs).unref();
-      redis.ping().then(
-        () => clearTimeout(late),
-        () => clearTimeout(late),
-      );
-    }, heartbeatMs).unref();
+  /** A link that is cut without a word looks like one on which nothing is announced, as does one to a server left behind. */
+  async function examine(redis: Redis): Promise<void> {
+    try {
+      if (!connection.isFit(redis)) throw new Unfit(`${nameOf(addressOf(redis))} is not in use any more`);
+      await within(answerWithinMs, redis.ping());
+    } catch (error) {
+      lose(redis, error);
+    }
   }
 
   return {
     listen(listener) {
       listeners.add(listener);
-      if (!started && !closed) {
+      if (!started && !isClosed()) {
         started = true;
-        connect();
+        void connect();
       }
       return () => listeners.delete(listener);
     },
     close() {
-      closed = true;
+      closing.abort();
       clearTimeout(retry);
       clearInterval(heartbeat);
       current?.disconnect();

@@ -1,5 +1,5 @@
 import { createMemoryStore } from './memory-store.ts';
-import type { RedisDeps } from './redis-connection.ts';
+import type { RedisDeps } from './redis-health.ts';
 import { readRedisOptions } from './redis-options.ts';
 import type { RedisSettings } from './redis-options.ts';
 import { createRedisStore } from './redis-store.ts';

@@ -12,40 +12,46 @@ const read = (settings: Omit<RedisSettings, 'key_prefix'>) =>
   readRedisOptions({ key_prefix: 'sp:', ...settings });
 
 t.test('a url names host, port, database, user and password', async (t) => {
-  const rows: [string, object][] = [
+  const rows: [string, object, object][] = [
     [
       'redis://redis',
-      { host: 'redis', port: 6379, db: 0, username: undefined, password: undefined, tls: undefined },
+      { host: 'redis', port: 6379 },
+      { db: 0, username: undefined, password: undefined, tls: undefined },
     ],
-    ['redis://redis:6380/0', { host: 'redis', port: 6380, db: 0 }],
-    ['redis://10.0.0.1/15', { host: '10.0.0.1', db: 15 }],
-    ['redis://[::1]:7000/', { host: '::1', port: 7000, db: 0 }],
-    ['rediss://redis.example.com', { port: 6379, tls: { servername: 'redis.example.com' } }],
-    ['rediss://10.0.0.1', { tls: { servername: undefined } }],
-    ['redis://door@redis', { username: 'door', password: undefined }],
+    ['redis://redis:6380/0', { host: 'redis', port: 6380 }, { db: 0 }],
+    ['redis://10.0.0.1/15', { host: '10.0.0.1' }, { db: 15 }],
+    ['redis://[::1]:7000/', { host: '::1', port: 7000 }, { db: 0 }],
+    ['rediss://redis.example.com', { port: 6379 }, { tls: { ca: undefined } }],
+    ['redis://door@redis', {}, { username: 'door', password: undefined }],
   ];
-  for (const [url, expected] of rows) t.match(read({ url }), expected, url);
-  t.equal(read({ url: 'redis://us%40er:p%2Fw@redis' }).password?.reveal(), 'p/w');
-  t.equal(read({ url: 'redis://us%40er:p%2Fw@redis' }).username, 'us@er');
+  for (const [url, address, access] of rows)
+    t.match(read({ url }), { servers: { kind: 'single', address }, access }, url);
+  const { access } = read({ url: 'redis://us%40er:p%2Fw@redis' });
+  t.equal(access.password?.reveal(), 'p/w');
+  t.equal(access.username, 'us@er');
 });
 
 t.test('keys beside the url win over what stands in it', async (t) => {
   const file = join(t.testdir(), 'password');
   writeFileSync(file, 'from file\n');
   const url = 'redis://a:b@redis';
-  t.equal(read({ url, username: 'c' }).username, 'c');
-  t.equal(read({ url, password: new Secret('d') }).password?.reveal(), 'd');
-  t.equal(read({ url, password_file: file }).password?.reveal(), 'from file', 'one newline is dropped');
+  t.equal(read({ url, username: 'c' }).access.username, 'c');
+  t.equal(read({ url, password: new Secret('d') }).access.password?.reveal(), 'd');
+  t.equal(
+    read({ url, password_file: file }).access.password?.reveal(),
+    'from file',
+    'one newline is dropped',
+  );
 });
 
 t.test('certificates are read from their files', async (t) => {
   const file = join(t.testdir(), 'pem');
   writeFileSync(file, 'pem');
   const tls = { ca_file: file, client_cert_file: file, client_key_file: file };
-  const options = read({ url: 'rediss://redis', tls });
-  t.equal(options.tls?.ca?.toString(), 'pem');
-  t.equal(options.tls?.cert?.toString(), 'pem');
-  t.equal(options.tls?.key?.reveal(), 'pem');
+  const { access } = read({ url: 'rediss://redis', tls });
+  t.equal(access.tls?.ca?.toString(), 'pem');
+  t.equal(access.tls?.cert?.toString(), 'pem');
+  t.equal(access.tls?.key?.reveal(), 'pem');
 });
 
 t.test('what cannot be meant is refused, and no message repeats the password', async (t) => {
