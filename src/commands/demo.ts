@@ -63,7 +63,10 @@ Sallyport demo
      ${demo.origin}/_sallyport/whoami shows aal2 with the evidence.
   2. Sign out, and be Bob (password only): "MFA was not asserted", no session, and a record of it here.
   3. Dana and Erin show what else is no second factor; Carol uses a passkey.
-  4. Claim to be somebody: curl -i -H 'X-WEBAUTH-USER: root' ${demo.origin}/
+  4. Alice again, who is an operator: ${demo.origin}/_sallyport/status shows whom Sallyport let in
+     and whom not, and why; ${demo.origin}/_sallyport/canary/demo tries a sign-in
+     (be Bob there) without starting a session.
+  5. Claim to be somebody: curl -i -H 'X-WEBAUTH-USER: root' ${demo.origin}/
 
   Behind it, on this machine only: identity provider ${demo.issuer}, forge ${demo.upstream}.
   Nothing is kept. Ctrl-C ends it.

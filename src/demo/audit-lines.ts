@@ -7,6 +7,7 @@ const headlines: Readonly<Record<string, string>> = {
   'signin.succeeded': 'signed in',
   'signin.failed': 'sign-in failed',
   'session.ended': 'session ended',
+  'canary.completed': 'canary: a sign-in for show, no session',
 };
 
 /** Told once by the headline, or of no use on a terminal. */

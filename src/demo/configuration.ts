@@ -1,4 +1,5 @@
 import { type Config, configSchema } from '../config/schema.ts';
+import { demoOperator } from './users.ts';
 
 /** What varies from one start of the demo to the next. */
 export interface DemoAddresses {
@@ -41,6 +42,8 @@ export function demoConfiguration(addresses: DemoAddresses): Config {
         mfa: { mode: 'enforce', preset: 'generic', aal2_amr_values: 'strict' },
       },
     ],
+    // Status and canary are for operators: somebody has to be one, or the demo could not show them.
+    operators: [{ emails: [demoOperator.email] }],
     log: { level: 'error', access: false },
   });
 }

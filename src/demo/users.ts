@@ -22,20 +22,23 @@ export const acrOfTwoFactors = 'urn:sallyport-demo:two-factors';
 /** `acr` of a demo sign-in with one. */
 export const acrOfOneFactor = 'urn:sallyport-demo:one-factor';
 
+/** Who runs the demo's Sallyport: may see its status, and try a sign-in by the canary. */
+export const demoOperator: DemoUser = {
+  id: 'alice',
+  name: 'Alice Archer',
+  email: 'alice@demo.example',
+  username: 'alice',
+  groups: ['developers', 'forge-admins'],
+  method: 'Password and one-time code',
+  expectation: 'gets in, and is an operator: sees status and canary',
+  admitted: true,
+  amr: ['pwd', 'otp', 'mfa'],
+  acr: acrOfTwoFactors,
+};
+
 /** Those who can be chosen on the demo identity provider's page, in its order. */
 export const demoUsers: readonly DemoUser[] = [
-  {
-    id: 'alice',
-    name: 'Alice Archer',
-    email: 'alice@demo.example',
-    username: 'alice',
-    groups: ['developers', 'forge-admins'],
-    method: 'Password and one-time code',
-    expectation: 'gets in',
-    admitted: true,
-    amr: ['pwd', 'otp', 'mfa'],
-    acr: acrOfTwoFactors,
-  },
+  demoOperator,
   {
     id: 'carol',
     name: 'Carol Çelik',

@@ -122,6 +122,48 @@ t.test('signing out ends the session here, and asks at the identity provider', a
   await context.close();
 });
 
+t.test('Alice, an operator, sees in status who was refused, and tries a sign-in by the canary', async (t) => {
+  const { context, page } = await visit();
+  await become(page, 'Bob Baker');
+  await page.getByRole('heading', { name: 'MFA was not asserted' }).waitFor();
+  await page.getByRole('link', { name: /another account/i }).click();
+  await become(page, 'Alice Archer');
+  await page.waitForURL(`${demo.origin}/`);
+
+  await page.goto(`${demo.origin}/_sallyport/status`);
+  await until(
+    async () => {
+      await page.reload();
+      return (await page.locator('body').innerText()).includes('bob@demo.example');
+    },
+    'the refusal is on the page',
+    30_000,
+  );
+  await page.getByRole('link', { name: 'Run the canary' }).click();
+  await become(page, 'Dana Dietrich');
+  await page.getByRole('heading', { name: 'Canary: Demo identity provider' }).waitFor();
+  t.match(
+    await page.locator('body').innerText(),
+    /AAL1.*\["pwd","kba"\].*does not name two kinds of factor/s,
+  );
+  await page.getByRole('link', { name: 'Status of all sources' }).click();
+  t.equal(
+    await page.getByRole('heading', { level: 1 }).innerText(),
+    'Status',
+    "Alice's session is as it was",
+  );
+  await context.close();
+});
+
+t.test('whoever is no operator sees neither', async (t) => {
+  const { context, page } = await visit();
+  await become(page, 'Carol');
+  await page.waitForURL(`${demo.origin}/`);
+  for (const path of ['status', 'canary/demo'])
+    t.equal((await page.goto(`${demo.origin}/_sallyport/${path}`))?.status(), 403, path);
+  await context.close();
+});
+
 t.test('a sign-in needs no script', async (t) => {
   const { context, page } = await visit({ javaScriptEnabled: false });
   await become(page, 'Bob Baker');

@@ -35,6 +35,8 @@ t.test(
   async (t) => {
     const child = start(['--port', '0']);
     const origin = await addressOf(child);
+    for (const path of ['whoami', 'status', 'canary/demo'])
+      t.match(child.output(), `${origin}/_sallyport/${path}`, 'it says where to look');
     const agent = new UserAgent();
     const { last: chooser } = await agent.follow(`${origin}/`);
     const { last: page } = await agent.follow(chooser.url, {
