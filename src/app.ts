@@ -133,6 +133,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     });
     const { meter } = metrics;
     const logWarning: Log['warning'] = (message, fields) => log().warning(message, fields);
+    const logInfo: Log['warning'] = (message, fields) => log().logger.info(fields, message);
     const logFault: Log['fault'] = (error, facts) => log().fault(error, facts);
     const logOwnFault = (error: unknown): void => logFault(error, undefined);
     const audit = createAuditWriter(
@@ -235,6 +236,11 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     });
     const health = createHealth(() => dependencies(inForce().generation, store));
 
+    const signIns = {
+      ...{ sealing, store, sessions, audit, meter, clock, randomness },
+      ...{ logFault, logWarning, logInfo },
+    };
+    const openBearer = createBearer(signIns);
     const server = await createPublicServer(config, {
       generations,
       sessions,
@@ -242,19 +248,12 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       boundCookiesOf: ({ config: { upstream } }) => createBoundCookies(boundCookieNames(upstream), sealing),
       endSession: (request, record, cookieValue) =>
         endSession({ sessions, audit, meter, sealing, clock }, request, record, cookieValue),
-      openBearer: createBearer({ sealing, store, sessions, audit, meter, clock, randomness, logFault }),
+      openBearer,
       render: createRenderer({ clock }),
       registerEndpoints: (scope) =>
         registerEndpoints(scope, {
-          sealing,
-          store,
-          sessions,
-          audit,
-          meter,
-          clock,
-          randomness,
-          logFault,
-          logWarning,
+          ...signIns,
+          openBearer,
           jwks: () => reloads.jwks(),
           ...(seat && { rates: seat.rates, workers: seat.workers }),
         }),
@@ -297,7 +296,11 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
     trail.applied(config.sources, known, authorOf(config, { fileOwner: options.fileOwner }));
     // A worker must not clear a socket away that the others are listening on.
     const address = seat === undefined ? undefined : parseListen(config.server.listen);
-    const listen = await server.listen(address ?? (await prepareListen(config.server.listen)));
+    const listen = await server
+      .listen(address ?? (await prepareListen(config.server.listen)))
+      .catch((cause: unknown) => {
+        throw unbound(config.server.listen, cause);
+      });
     const tell = (fields: object, message: string): void => {
       if (seat === undefined) log().logger.info(fields, message);
     };
@@ -330,6 +333,16 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
   }
 }
 
+/** A fault of the configuration, or of what else runs on this machine; a fault of ours is passed on as it is. */
+function unbound(listen: string, cause: unknown): unknown {
+  const { code, syscall } = (cause ?? {}) as NodeJS.ErrnoException;
+  if (code === undefined || (syscall !== 'listen' && syscall !== 'bind' && syscall !== 'getaddrinfo'))
+    return cause;
+  return new SallyportError('config_invalid', `server.listen ${listen}: cannot be bound (${code})`, {
+    cause,
+  });
+}
+
 /** The route rules by which requests are counted. */
 function metricRoutes(config: Config): readonly { readonly name: string; readonly access: string }[] {
   return [...routeRules(config), { name: 'default', access: 'session' }];
@@ -341,7 +354,7 @@ function currentSealing(current: () => Sealing): Sealing {
     sessionKey: (cookieValue) => current().sessionKey(cookieValue),
     sealSession: (cookieValue, plaintext) => current().sealSession(cookieValue, plaintext),
     openSession: (cookieValue, sealed) => current().openSession(cookieValue, sealed),
-    sealShared: (purpose, plaintext, aad) => current().sealShared(purpose, plaintext, aad),
+    sealShared: (...given) => current().sealShared(...given),
     openShared: (purpose, sealed, aad) => current().openShared(purpose, sealed, aad),
     openSharedDetailed: (purpose, sealed, aad) => current().openSharedDetailed(purpose, sealed, aad),
     indexKeys: (purpose, value) => current().indexKeys(purpose, value),

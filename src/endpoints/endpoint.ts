@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { RateCounter } from '../kernel/rate.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RenderedResponse } from '../proxy/types.ts';
+import type { OpenBearer } from '../signin/bearer.ts';
 import type { SignInFlow } from '../signin/flow.ts';
 import type { Ledger } from '../signin/ledger.ts';
 import type { SignInDeps } from '../signin/types.ts';
@@ -12,8 +13,8 @@ import { renderRefusal, type RefusalContext } from './render.ts';
 export interface EndpointDeps extends SignInDeps {
   /** The public keys of the assertion, as a JWK set (RFC 7517 section 5). */
   readonly jwks: () => { readonly keys: readonly object[] };
-  /** What the operator should know, for the log. */
-  readonly logWarning?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Opens access tokens for the proxy too, so that both know the same of them; absent: forward auth has its own. */
+  readonly openBearer?: OpenBearer;
   /** Counts for all processes on the port; absent: this one is all there is. */
   readonly rates?: RateCounter | undefined;
   /** How many processes share the port; default 1. */

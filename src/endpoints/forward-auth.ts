@@ -28,7 +28,7 @@ import { answerHeaders } from './security-headers.ts';
  * or says too little.
  */
 export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): void {
-  const judge = createGate(tools.sessions, tools.clock, createBearer(tools));
+  const judge = createGate(tools.sessions, tools.clock, tools.openBearer ?? createBearer(tools));
   const trust = new WeakMap<Generation, AddressTest>();
 
   const warned = new WeakSet<Generation>();

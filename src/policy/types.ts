@@ -66,11 +66,13 @@ export interface GateRequest {
 /** An access token that opens nothing. */
 export interface BearerRefusal {
   readonly taken: false;
-  /** 401: no such token is taken. 403: the token is good, and its user is refused. */
-  readonly status: 401 | 403;
+  /** 401: no such token is taken. 403: the token is good, and its user is refused. 429: too many bad ones from this client. */
+  readonly status: 401 | 403 | 429;
   readonly code: string;
   /** One sentence for whoever writes the client; ASCII. */
   readonly hint: string;
+  /** With 429. */
+  readonly retryAfterSeconds?: number;
 }
 
 /** The gate's decision, as data. The zero value of a decision is a refusal. */

@@ -98,8 +98,13 @@ function bearerChallenge(
   return { 'www-authenticate': [`Bearer realm="${realm}"`, ...parameters].join(', ') };
 }
 
-function refusedBearer({ status, code, hint }: BearerRefusal, generation: Generation): Refusal {
+function refusedBearer(
+  { status, code, hint, retryAfterSeconds }: BearerRefusal,
+  generation: Generation,
+): Refusal {
   if (status === 403) return { status, code, body: { hint } };
+  if (status === 429)
+    return { status, code, headers: { 'retry-after': String(retryAfterSeconds ?? 60) }, body: { hint } };
   const description = hint.replace(/[^ !#-[\]-~]/g, '');
   const headers = bearerChallenge(generation, 'error="invalid_token"', `error_description="${description}"`);
   return { status, code, headers, body: { hint } };

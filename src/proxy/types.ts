@@ -58,7 +58,13 @@ export type OpenBearer = (
 /** See {@link OpenBearer}. */
 export type BearerResult =
   | { readonly ok: true; readonly session: OpenedSession }
-  | { readonly ok: false; readonly status: 401 | 403; readonly code: string; readonly hint: string };
+  | {
+      readonly ok: false;
+      readonly status: 401 | 403 | 429;
+      readonly code: string;
+      readonly hint: string;
+      readonly retryAfterSeconds?: number;
+    };
 
 export interface PublicServerDeps {
   readonly generations: CurrentGeneration;

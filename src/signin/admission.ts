@@ -1,6 +1,7 @@
 import { stand } from '../assurance/outcome.ts';
 import { claimIdentity, isGranted } from '../identity/binding-claim.ts';
 import { createBindings } from '../identity/binding.ts';
+import { createKnownNames } from '../identity/known-name.ts';
 import { resolveIdentity, type IdentityResult } from '../identity/resolve.ts';
 import { nowSeconds } from '../kernel/clock.ts';
 import { randomToken } from '../kernel/randomness.ts';
@@ -15,7 +16,7 @@ import type { Attempt } from './attempt.ts';
 import { cookieSite } from './attempt-cookies.ts';
 import { recordEnded } from './ended-audit.ts';
 import { auditUser, claimedUser, createRecorder, recordSessionEnd } from './sign-in-audit.ts';
-import { shortfallOf } from './step-up.ts';
+import { createFreshnessWatch, shortfallOf } from './step-up.ts';
 import type { SentOn, SignInDeps, SignInRefused, SignInRequest } from './types.ts';
 
 /** Turns a verified sign-in into a session, or into a refusal. */
@@ -36,6 +37,8 @@ export interface Admission {
 export function createAdmission(deps: SignInDeps): Admission {
   const { sessions, meter, clock } = deps;
   const bindings = createBindings(deps);
+  const knownNames = createKnownNames(deps, bindings);
+  const watchFreshness = createFreshnessWatch(deps);
   const notes = createEndNotes(deps);
 
   async function admit(
@@ -80,6 +83,7 @@ export function createAdmission(deps: SignInDeps): Admission {
     const standing = stand(signIn.claims, policy, subject, now, clock.nowMs());
     const { verdict, outcome } = standing;
     recorder.verdict(standing);
+    if (policy.maxAuthAgeSeconds !== undefined) watchFreshness(config.id, verdict.reason);
     if (!outcome.admit) {
       if (stepUp) meter.stepUp(config.id, 'insufficient');
       const { reason } = outcome;
@@ -103,6 +107,7 @@ export function createAdmission(deps: SignInDeps): Admission {
         recorder.conflicted(conflict, auditUser(identity));
         return refuse(conflict.code, returnTo, setCookies);
       }
+      await knownNames.remember({ issuer: config.issuer, subject: identity.subject }, identity.username);
     }
 
     // Whoever only proved more stays who the upstream takes them for; anyone else must not find a cookie of the one before.
@@ -136,6 +141,7 @@ export function createAdmission(deps: SignInDeps): Admission {
     if (stepUp) {
       const shortfall = shortfallOf(generation, record, standing, returnTo, clock.nowMs());
       meter.stepUp(config.id, shortfall === undefined ? 'satisfied' : 'insufficient');
+      watchFreshness(config.id, shortfall);
       if (current !== undefined && !changed) recorder.steppedUp(record, standing, current.record, shortfall);
     }
     setCookies.push(serializeSessionCookie(site.name, cookieValue, site.secure));

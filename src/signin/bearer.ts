@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { UpstreamConfig } from '../config/schema.ts';
 import type { Generation, Source } from '../generation.ts';
 import { claimIdentity, isGranted } from '../identity/binding-claim.ts';
 import { createBindings } from '../identity/binding.ts';
-import { resolveIdentity } from '../identity/resolve.ts';
+import { createKnownNames } from '../identity/known-name.ts';
+import { resolveIdentity, type IdentityResult } from '../identity/resolve.ts';
 import { nowSeconds } from '../kernel/clock.ts';
 import { SallyportError } from '../kernel/error.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { OpenedSession, SessionRecord } from '../session/types.ts';
+import { createBadBearerBound } from './bad-bearer-bound.ts';
 import { auditUser, createRecorder } from './sign-in-audit.ts';
 import type { SignInDeps } from './types.ts';
 
@@ -16,11 +19,13 @@ export type BearerResult =
   | { readonly ok: true; readonly session: OpenedSession }
   | {
       readonly ok: false;
-      /** 401: no such token is taken. 403: the token is good, and its user is refused. */
-      readonly status: 401 | 403;
+      /** 401: no such token is taken. 403: the token is good, and its user is refused. 429: too many bad ones from this client. */
+      readonly status: 401 | 403 | 429;
       readonly code: string;
       /** One sentence for whoever writes the client; ASCII. */
       readonly hint: string;
+      /** With 429. */
+      readonly retryAfterSeconds?: number;
     };
 
 /**
@@ -39,6 +44,8 @@ const maxRemembered = 10_000;
 const maxRememberedMs = 300_000;
 /** How long a refused user stays refused without another look. */
 const refusedMs = 30_000;
+/** How long a bad token stays bad without another look: a key may be published a moment later. */
+const badMs = 5_000;
 
 interface Remembered {
   readonly result: BearerResult;
@@ -48,17 +55,29 @@ interface Remembered {
 
 /**
  * JWT access tokens as credentials (SPEC section 5, access `bearer`): verified by the keys of the source that issued them, and then
- * judged as that source's sign-ins are, user-name binding included.
+ * judged as that source's sign-ins are, user-name binding included. Each is counted as a verdict once; a bad one is logged once, by its
+ * fault and never by itself.
  */
 export function createBearer(deps: SignInDeps): OpenBearer {
-  const { clock } = deps;
+  const { clock, meter } = deps;
   const bindings = createBindings(deps);
-  const byGeneration = new WeakMap<Generation, LRUCache<string, Remembered>>();
+  const knownNames = createKnownNames(deps, bindings);
+  const bound = createBadBearerBound(clock);
+  const byGeneration = new WeakMap<Generation, Memory>();
+  /** Whose verdict has been counted: a token is looked at every few minutes, and by every configuration anew. */
+  const counted = new LRUCache<string, true>({ max: maxRemembered });
 
-  function memoryOf(generation: Generation): LRUCache<string, Remembered> {
+  function memoryOf(generation: Generation): Memory {
     let memory = byGeneration.get(generation);
-    if (memory === undefined)
-      byGeneration.set(generation, (memory = new LRUCache<string, Remembered>({ max: maxRemembered })));
+    if (memory === undefined) {
+      memory = {
+        // Apart, so that made-up tokens do not push good ones out.
+        good: new LRUCache({ max: maxRemembered }),
+        bad: new LRUCache({ max: maxRemembered }),
+        flights: new Map(),
+      };
+      byGeneration.set(generation, memory);
+    }
     return memory;
   }
 
@@ -70,9 +89,9 @@ export function createBearer(deps: SignInDeps): OpenBearer {
   ): Promise<BearerResult> {
     const { config, sources } = generation;
     const source = sourceOf(token, sources);
-    if (source === undefined) return refusedToken('iss_mismatch');
-    const verify = source.provider.verifyAccessToken?.bind(source.provider);
-    if (verify === undefined) return refusedToken('iss_mismatch');
+    const verify = source?.provider.verifyAccessToken?.bind(source.provider);
+    if (source === undefined || verify === undefined)
+      return turnDown('iss_mismatch', hash, facts, generation, source);
     let claims: Readonly<Record<string, unknown>>;
     try {
       claims = await verify(token, {
@@ -81,16 +100,78 @@ export function createBearer(deps: SignInDeps): OpenBearer {
         clientIds: [...sources.values()].map((each) => each.config.client_id),
       });
     } catch (error) {
-      // Not remembered: a key may be published a moment later; and made-up tokens must not push good ones out.
       if (error instanceof SallyportError && error.code === 'token_invalid')
-        return refusedToken(error.detail ?? 'token_malformed');
+        return turnDown(error.detail ?? 'token_malformed', hash, facts, generation, source);
       throw error;
     }
     const result = await admit(claims, hash, source, facts, generation);
     const nowMs = clock.nowMs();
     const lifeMs = result.ok ? Math.min(maxRememberedMs, Number(claims['exp']) * 1000 - nowMs) : refusedMs;
-    if (lifeMs > 0) memoryOf(generation).set(hash, { result, untilMs: nowMs + lifeMs });
+    if (lifeMs > 0) memoryOf(generation).good.set(hash, { result, untilMs: nowMs + lifeMs });
+    if (result.ok) countVerdict(result.session, hash, source, facts, generation);
+    else tell(result.code, facts, source);
     return result;
+  }
+
+  /** A token that opens nothing, whoever brings it: told, counted, and kept for a moment. */
+  function turnDown(
+    detail: string,
+    hash: string,
+    facts: RequestFacts,
+    generation: Generation,
+    source: Source | undefined,
+  ): BearerResult {
+    const result = refusedToken(detail);
+    bound.count(facts.clientIp);
+    memoryOf(generation).bad.set(hash, { result, untilMs: clock.nowMs() + badMs });
+    tell(detail, facts, source);
+    return result;
+  }
+
+  function tell(reason: string, facts: RequestFacts, source: Source | undefined): void {
+    deps.logInfo?.('an access token was refused', {
+      reason,
+      auth_source: source?.config.id,
+      request_id: facts.id,
+      'client.ip': facts.clientIp,
+    });
+  }
+
+  function countVerdict(
+    session: OpenedSession,
+    hash: string,
+    source: Source,
+    facts: RequestFacts,
+    generation: Generation,
+  ): void {
+    if (counted.has(hash)) return;
+    counted.set(hash, true);
+    const standing = generation.standing(session, clock.nowMs());
+    if (standing === undefined) return;
+    createRecorder(deps, { facts, source }).verdict(standing);
+    if (!standing.outcome.admit) tell(standing.outcome.reason, facts, source);
+  }
+
+  /**
+   * Of a token that names its user by nothing that makes a user name: who that is, is known since they signed in. It is never asked
+   * where the token says anything about it.
+   */
+  async function nameBySignIn(
+    resolved: IdentityResult,
+    claims: Readonly<Record<string, unknown>>,
+    { config }: Source,
+    upstream: UpstreamConfig,
+  ): Promise<IdentityResult> {
+    const { username, preset } = upstream;
+    if (resolved.ok || resolved.code !== 'username_invalid' || resolved.observed['why'] !== 'absent')
+      return resolved;
+    const subject = claims['sub'];
+    if (!username.bind || typeof subject !== 'string') return resolved;
+    const name = await knownNames.find({ issuer: config.issuer, subject });
+    if (name === undefined) return resolved;
+    const profile = { ...claims, [ownClaim]: name };
+    const byName = { ...username, claim: ownClaim, format: 'as_is' } as const;
+    return resolveIdentity({ claims, profile }, config, byName, preset, headerClaimsOf(upstream));
   }
 
   /** Who it is, and whether the upstream may know them under that name: as at a sign-in. */
@@ -102,16 +183,19 @@ export function createBearer(deps: SignInDeps): OpenBearer {
     { config: { upstream } }: Generation,
   ): Promise<BearerResult> {
     const { config } = source;
-    const headerClaims = upstream.identity_headers?.map(({ claim }) => claim);
-    const resolved = resolveIdentity(
+    const named = resolveIdentity(
       { claims, profile: claims },
       config,
       upstream.username,
       upstream.preset,
-      headerClaims,
+      headerClaimsOf(upstream),
     );
+    const resolved = await nameBySignIn(named, claims, source, upstream);
     const { identity } = resolved;
-    if (identity === undefined) return refusedUser(resolved.ok ? 'token_invalid' : resolved.code);
+    if (identity === undefined) {
+      const code = resolved.ok ? 'token_invalid' : resolved.code;
+      return refusedUser(code, code === 'username_invalid' ? namelessHint(upstream) : undefined);
+    }
     const { issuer } = config;
     if (!resolved.ok && !(upstream.username.bind && (await isGranted(bindings, { identity, issuer }))))
       return refusedUser(resolved.code);
@@ -148,10 +232,53 @@ export function createBearer(deps: SignInDeps): OpenBearer {
 
   return function openBearer(token, facts, generation) {
     const hash = createHash('sha256').update(token).digest('base64url');
-    const remembered = memoryOf(generation).get(hash);
-    if (remembered !== undefined && clock.nowMs() < remembered.untilMs) return remembered.result;
-    return open(token, hash, facts, generation);
+    const { good, bad, flights } = memoryOf(generation);
+    const nowMs = clock.nowMs();
+    const remembered = good.get(hash) ?? bad.get(hash);
+    // Also not where the clock was set back: nothing is remembered for longer than it was meant to be.
+    if (
+      remembered !== undefined &&
+      nowMs < remembered.untilMs &&
+      remembered.untilMs - nowMs <= maxRememberedMs
+    )
+      return remembered.result;
+    const waitSeconds = bound.wait(facts.clientIp);
+    if (waitSeconds !== undefined) {
+      meter.rateLimited('bearer');
+      return tooManyBad(waitSeconds);
+    }
+    // A client that begins with many requests at once has its token looked at once.
+    let flight = flights.get(hash);
+    if (flight === undefined) {
+      flight = open(token, hash, facts, generation).finally(() => flights.delete(hash));
+      flights.set(hash, flight);
+    }
+    return flight;
   };
+}
+
+/** What one configuration has made of tokens, by their hash. */
+interface Memory {
+  readonly good: LRUCache<string, Remembered>;
+  readonly bad: LRUCache<string, Remembered>;
+  readonly flights: Map<string, Promise<BearerResult>>;
+}
+
+/** A claim of our own making: no token has it, since it is put over what a token says. */
+const ownClaim = 'sallyport_username';
+
+const headerClaimsOf = ({ identity_headers: rules }: UpstreamConfig): readonly string[] | undefined =>
+  rules?.map(({ claim }) => claim);
+
+function namelessHint({ username: { claim, bind } }: UpstreamConfig): string {
+  const name = claim.replace(/[^!#-[\]-~]/g, '');
+  const signIn = bind ? ', or let its user sign in here once with a browser' : '';
+  return `the token names its user by no ${name} and no verified email: have the identity provider put one into access tokens${signIn}`;
+}
+
+function tooManyBad(retryAfterSeconds: number): BearerResult {
+  const hint = 'too many tokens from this address were refused: stop sending them, and try again later';
+  return { ok: false, status: 429, code: 'rate_limited', hint, retryAfterSeconds };
 }
 
 /**
@@ -190,8 +317,8 @@ function refusedToken(detail: string): BearerResult {
   };
 }
 
-function refusedUser(code: string): BearerResult {
-  return { ok: false, status: 403, code, hint: 'the token is valid, and its user is refused' };
+function refusedUser(code: string, hint = 'the token is valid, and its user is refused'): BearerResult {
+  return { ok: false, status: 403, code, hint };
 }
 
 const hints: Readonly<Record<string, string>> = {

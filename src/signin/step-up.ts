@@ -4,6 +4,36 @@ import { canonicalTarget } from '../policy/canonical-target.ts';
 import { decideGate } from '../policy/gate.ts';
 import type { RouteRule } from '../policy/types.ts';
 import type { SessionRecord } from '../session/types.ts';
+import type { SignInDeps } from './types.ts';
+
+/** Tells the operator of IdPs that do not do what `max_age` asks of them: an authentication that comes back is not fresh. */
+export type FreshnessWatch = (sourceId: string, reason: string | undefined) => void;
+
+const tellEveryMs = 3_600_000;
+
+const staleReasons: Readonly<Record<string, string>> = {
+  auth_too_old:
+    'the identity provider ignores max_age: it was asked for a fresh authentication, and its auth_time is older',
+  auth_time_missing: 'the identity provider was asked for max_age, and sends no auth_time',
+  auth_time_in_future: "the identity provider's auth_time lies in the future: one of the two clocks is wrong",
+};
+
+/** A watch that tells of each source once an hour at most: who signs in at a busy hour would fill the log with it. */
+export function createFreshnessWatch({
+  clock,
+  logWarning,
+}: Pick<SignInDeps, 'clock' | 'logWarning'>): FreshnessWatch {
+  const toldMs = new Map<string, number>();
+  return (sourceId, reason) => {
+    const message = reason === undefined ? undefined : staleReasons[reason];
+    if (message === undefined || reason === undefined) return;
+    const key = `${sourceId} ${reason}`;
+    const nowMs = clock.nowMs();
+    if (Math.abs(nowMs - (toldMs.get(key) ?? -Infinity)) < tellEveryMs) return;
+    toldMs.set(key, nowMs);
+    logWarning?.(message, { auth_source: sourceId, reason });
+  };
+}
 
 /** The rule that a step-up is to satisfy: that of the page to which it leads back. Undefined where the path has no one reading. */
 export function ruleOfReturn(

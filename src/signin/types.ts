@@ -22,6 +22,10 @@ export interface SignInDeps {
   readonly randomness: Randomness;
   /** A fault behind a sign-in that was answered with a page: for the log, never shown. */
   readonly logFault: (error: unknown, facts: RequestFacts | undefined) => void;
+  /** What the operator should know, for the log. */
+  readonly logWarning?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** What the operator may want to know, for the log. */
+  readonly logInfo?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
 /** The request that a step of the sign-in answers. */
