@@ -16,7 +16,7 @@ class MovableClock implements Clock {
   }
 }
 
-async function furnish() {
+async function furnish(trusted: readonly string[] = []) {
   const origin = await loopbackOrigin();
   const upstream = await startEchoUpstream();
   const clock = new MovableClock();
@@ -40,6 +40,7 @@ async function furnish() {
         { name: 'own', path: '/own/**', access: 'bearer', source: 'idp', groups: ['dev'] },
       ],
       bearer: { audiences: [audience] },
+      server: { listen: new URL(origin).host, trusted_proxies: trusted },
     },
     app: { clock },
   });
@@ -282,4 +283,116 @@ t.test('the IdP is down: 503, not 401, and what is remembered goes on', async (t
   t.ok(unknown.headers['retry-after']);
   t.equal((await call('/api/x', token)).status, 200);
   await other.restart();
+});
+
+/** The samples of a metric whose line holds `part`, added up. */
+async function counted(operations: string, metric: string, part: string): Promise<number> {
+  const text = await (await fetch(`http://${operations}/metrics`)).text();
+  const lines = text.split('\n').filter((line) => line.startsWith(`${metric}{`) && line.includes(part));
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+t.test('each token is one verdict, however often it is used', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, clock, sallyport } = house;
+  const verdicts = (outcome: string) =>
+    counted(
+      sallyport.operations,
+      'sallyport_mfa_verdicts_total',
+      `auth_source="idp",aal="aal${outcome === 'verified' ? 2 : 1}",outcome="${outcome}"`,
+    );
+  const strong = mint();
+  await Promise.all(Array.from({ length: 20 }, () => call('/api/x', strong)));
+  clock.offsetMs += 400_000;
+  t.equal((await call('/api/x', strong)).status, 200, 'looked at once more');
+  t.equal(await verdicts('verified'), 1);
+  const weak = mint({ amr: ['pwd'], jti: 'weak' });
+  for (let n = 0; n < 5; n += 1) t.equal((await call('/api/x', weak)).status, 401);
+  t.equal(await verdicts('rejected'), 1);
+  await call('/api/x', mint({ jti: 'another' }));
+  t.equal(await verdicts('verified'), 2);
+});
+
+t.test('a refused token is told at info, once, by its fault and never by itself', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, sallyport } = house;
+  const before = sallyport.audit.lines().length;
+  const told = () => sallyport.log.lines().filter(({ message }) => message === 'an access token was refused');
+  const tokens = [
+    [mint({ exp: 1 }), 'expired'],
+    [mint({ aud: 'x' }), 'aud_mismatch'],
+    ['opaque-0123456789abcdef', 'token_malformed'],
+    [mint({ amr: ['pwd'] }), 'amr_not_mfa'],
+    [mint({ sub: 'nobody', preferred_username: undefined, email: undefined }), 'username_invalid'],
+  ] as const;
+  for (const [token, reason] of tokens) {
+    const lines = told().length;
+    for (let n = 0; n < 3; n += 1) await call('/api/x', token);
+    t.match(told().slice(lines), [{ reason, auth_source: /idp|undefined/, 'log.level': 'info' }], reason);
+    t.equal(told().length, lines + 1, reason);
+  }
+  const all = sallyport.log.text + sallyport.audit.text;
+  for (const [token] of tokens) for (const part of token.split('.')) t.notMatch(all, part.slice(0, 40));
+  t.equal(sallyport.audit.lines().length, before, 'the trail has no action for it');
+});
+
+t.test('made-up tokens are held to a bound for each address, and good ones go on', async (t) => {
+  const house = await furnish(['127.0.0.1/32']);
+  t.teardown(() => house.close());
+  const { mint, call, op, sallyport, clock } = house;
+  const good = mint();
+  t.equal((await call('/api/x', good)).status, 200);
+  const stranger = makeKey('RS256', op.signingKey().kid);
+  const madeUp = (n: number) => mint({ jti: `made-up-${n}` }, { kid: op.signingKey().kid }, stranger);
+  const same = madeUp(-1);
+  const jwks = op.count('jwks');
+  for (let n = 0; n < 300; n += 1)
+    if ((await call('/api/x', same)).status !== 401) t.fail('the same one again costs nothing');
+  const answers: number[] = [];
+  for (let n = 0; n < 140; n += 1) answers.push((await call('/api/x', madeUp(n))).status);
+  t.same([...new Set(answers)], [401, 429]);
+  t.ok(answers.indexOf(429) >= 100 && answers.indexOf(429) <= 125, `${answers.indexOf(429)}`);
+  const held = await call('/api/x', mint({ jti: 'new' }));
+  t.equal(held.status, 429);
+  t.ok(Number(held.headers['retry-after']) > 0);
+  t.equal(held.json().error, 'rate_limited');
+  t.equal((await call('/api/x', good)).status, 200, 'what is known is not held up');
+  t.equal(
+    (await call('/api/x', mint({ jti: 'new' }), { 'x-forwarded-for': '203.0.113.9' })).status,
+    200,
+    'nor is anybody else',
+  );
+  t.ok((await counted(sallyport.operations, 'sallyport_rate_limited_total', 'endpoint="bearer"')) >= 15);
+  t.ok(op.count('jwks') - jwks <= 3, 'the IdP is left in peace');
+  const lines = sallyport.log.lines().filter(({ message }) => message === 'an access token was refused');
+  t.ok(lines.length <= 125, `${lines.length} lines`);
+  clock.offsetMs += 61_000;
+  t.equal((await call('/api/x', mint({ jti: 'new' }))).status, 200, 'for a minute');
+});
+
+t.test('a token that names nobody is known by the sign-in of its subject', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { origin, mint, call, upstream, clock } = house;
+  const nameless = (more: Json = {}) => mint({ preferred_username: undefined, email: undefined, ...more });
+  const unknown = await call('/api/x', nameless());
+  t.equal(unknown.status, 403);
+  t.equal(unknown.json().error, 'username_invalid');
+  t.match(unknown.json().hint, /preferred_username.*sign in here once/);
+  const browser = new UserAgent();
+  t.equal((await browser.follow(`${origin}/_sallyport/signin?source=idp&return_to=/x`)).last.status, 200);
+  clock.offsetMs += 31_000;
+  t.equal((await call('/api/x', nameless({ jti: '2' }))).status, 200);
+  t.equal(upstream.seen.at(-1)!.headers['x-forwarded-user'], 'alice');
+  t.notOk(upstream.seen.at(-1)!.headers['x-forwarded-email'], 'what the token does not say is not made up');
+  t.equal((await call('/api/x', nameless({ sub: 'mallory' }))).status, 403, 'by its subject alone');
+  t.equal((await call('/api/x', nameless({ sallyport_username: 'root', sub: 'x' }))).status, 403);
+  t.equal(
+    (await call('/api/x', nameless({ sallyport_username: 'root', jti: '3' }))).status,
+    200,
+    'no claim of a token stands in for it',
+  );
+  t.equal(upstream.seen.at(-1)!.headers['x-forwarded-user'], 'alice');
 });
