@@ -35,6 +35,12 @@ export async function readFiles(
   const redis = session.redis && {
     ...session.redis,
     ...(await reader.secretTwin(redisPath, 'password', session.redis)),
+    ...(session.redis.sentinel && {
+      sentinel: {
+        ...session.redis.sentinel,
+        ...(await reader.secretTwin([...redisPath, 'sentinel'], 'password', session.redis.sentinel)),
+      },
+    }),
     ...(session.redis.tls && { tls: await reader.clientTls([...redisPath, 'tls'], session.redis.tls) }),
   };
 

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
@@ -51,26 +52,113 @@ function checkSecrets(judge: Judge, { secrets, secret_files: files }: Config['se
   }
 }
 
+const redisPath: KeyPath = ['session', 'redis'];
+
 function checkRedis(judge: Judge, redis: Redis): void {
-  const path: KeyPath = ['session', 'redis'];
-  const elsewhere = redis.sentinel !== undefined || redis.cluster !== undefined;
-  if (redis.url === undefined) {
+  const { url, sentinel, cluster } = redis;
+  const [first, ...others] = (['url', 'sentinel', 'cluster'] as const).filter(
+    (key) => redis[key] !== undefined,
+  );
+  if (first === undefined) {
     const example = 'for example url: redis://redis:6379/0';
-    if (!elsewhere)
-      judge.miss([...path, 'url'], [], 'required: expected a redis:// or rediss:// URL', example);
-  } else {
-    checkRedisUrl(judge, redis.url, redis);
-  }
-  if (redis.password !== undefined && redis.password_file !== undefined) {
-    const other: KeyPath = [...path, 'password_file'];
-    judge.refuseTogether(
-      [...path, 'password'],
-      [other],
-      'both password and password_file are given',
-      'keep one of them',
+    judge.miss(
+      [...redisPath, 'url'],
+      [],
+      'required: expected a redis:// or rediss:// URL (or sentinel, or cluster)',
+      example,
     );
   }
-  if (redis.tls !== undefined) checkClientCertificate(judge, [...path, 'tls'], redis.tls);
+  for (const other of others) {
+    judge.refuseTogether(
+      [...redisPath, other],
+      [[...redisPath, first ?? 'url']],
+      `both ${first} and ${other} are given`,
+      'keep one of url, sentinel and cluster',
+    );
+  }
+  if (url !== undefined) checkRedisUrl(judge, url, redis);
+  if (sentinel !== undefined) checkSentinel(judge, sentinel, redis);
+  if (cluster !== undefined) checkNodes(judge, [...redisPath, 'cluster', 'nodes'], cluster.nodes);
+  checkPasswordOnce(judge, redisPath, redis);
+  // In a url both may stand.
+  if (url === undefined) checkUserHasPassword(judge, redisPath, redis);
+  if (redis.tls !== undefined) checkClientCertificate(judge, [...redisPath, 'tls'], redis.tls);
+}
+
+function checkSentinel(judge: Judge, sentinel: NonNullable<Redis['sentinel']>, redis: Redis): void {
+  const path: KeyPath = [...redisPath, 'sentinel'];
+  checkNodes(judge, [...path, 'nodes'], sentinel.nodes);
+  checkPasswordOnce(judge, path, sentinel);
+  checkUserHasPassword(judge, path, sentinel);
+  if (/\s/.test(sentinel.name))
+    judge.refuse([...path, 'name'], 'expected the name of a master, without blanks', 'for example mymaster');
+  if (sentinel.tls === true && redis.tls === undefined) {
+    judge.refuseTogether(
+      [...path, 'tls'],
+      [[...redisPath, 'tls']],
+      'the sentinels are to speak TLS, but session.redis.tls is absent',
+      'add session.redis.tls; {} trusts the certificates of the system',
+    );
+  }
+}
+
+/** Never shows what stands there: whoever takes it for a URL may have put the password in. */
+function checkNodes(judge: Judge, path: KeyPath, nodes: readonly string[]): void {
+  const seen = new Map<string, number>();
+  for (const [index, node] of nodes.entries()) {
+    const match = /^(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/.exec(node);
+    const port = Number(match?.[2] ?? 1);
+    const fits =
+      match !== null && port >= 1 && port <= 65_535 && (match[1] === undefined || isIPv6(match[1]));
+    if (!fits) {
+      const cure = node.includes('://')
+        ? 'leave the scheme out; user, password and TLS have keys of their own in session.redis'
+        : 'for example redis-0:6379';
+      judge.refuse([...path, index], 'expected host:port', cure);
+      continue;
+    }
+    const before = seen.get(node);
+    if (before !== undefined) {
+      const cure = 'list each node once';
+      judge.refuseTogether([...path, index], [[...path, before]], 'this node is listed twice', cure);
+    }
+    seen.set(node, index);
+  }
+}
+
+interface Credentials {
+  readonly username?: string | undefined;
+  readonly password?: unknown;
+  readonly password_file?: string | undefined;
+}
+
+function checkPasswordOnce(
+  judge: Judge,
+  path: KeyPath,
+  { password, password_file: file }: Credentials,
+): void {
+  if (password === undefined || file === undefined) return;
+  judge.refuseTogether(
+    [...path, 'password'],
+    [[...path, 'password_file']],
+    'both password and password_file are given',
+    'keep one of them',
+  );
+}
+
+/** A user without a password is not signed in at all: the client library sends none of both. */
+function checkUserHasPassword(
+  judge: Judge,
+  path: KeyPath,
+  { username, password, password_file: file }: Credentials,
+): void {
+  if (username === undefined || password !== undefined || file !== undefined) return;
+  judge.miss(
+    [...path, 'password_file'],
+    [[...path, 'username']],
+    'username needs password_file (or password) beside it',
+    'write the password into a file, or remove username',
+  );
 }
 
 /** Never shows the URL: it may hold the password. */

@@ -144,7 +144,7 @@ function exampleOf(path: KeyPath): string | undefined {
 
 /** Keys whose values may be, or may contain, a credential: they never stand in a report. */
 export function mayHoldSecret(path: KeyPath): boolean {
-  return /(^|\.)(client_secret|password|secrets(\[\d+\])?|proxy|redis\.url|upstream\.url|authorization_params\..*)$/.test(
+  return /(^|\.)(client_secret|password|secrets(\[\d+\])?|proxy|redis\.url|redis\.(sentinel|cluster)\.nodes(\[\d+\])?|upstream\.url|authorization_params\..*)$/.test(
     formatPath(path),
   );
 }

@@ -9,17 +9,7 @@ const unbuilt: readonly {
   readonly values?: string;
   /** Where the file asks for more than the default. */
   readonly find: (config: Config) => readonly KeyPath[];
-}[] = [
-  { key: 'server.workers', find: ({ server }) => when(server.workers !== 1, ['server', 'workers']) },
-  {
-    key: 'session.redis.sentinel',
-    find: ({ session }) => when(session.redis?.sentinel !== undefined, ['session', 'redis', 'sentinel']),
-  },
-  {
-    key: 'session.redis.cluster',
-    find: ({ session }) => when(session.redis?.cluster !== undefined, ['session', 'redis', 'cluster']),
-  },
-];
+}[] = [{ key: 'server.workers', find: ({ server }) => when(server.workers !== 1, ['server', 'workers']) }];
 
 function when(used: boolean, path: KeyPath): readonly KeyPath[] {
   return used ? [path] : [];

@@ -50,6 +50,8 @@ t.test('sound values pass', async (t) => {
     ['a rate limit', into.server('rate_limit: { sign_in: 100/10s }')],
     ['timeouts alike', into.session('idle_timeout: 24h')],
     ['no prefix', into.session('cookie_name: sallyport')],
+    ['a cluster with TLS', into.redis('cluster: { nodes: [a, "b:1", "[::1]:6379", 10.0.0.1] }, tls: {}')],
+    ['sentinels without TLS', into.redis('sentinel: { name: m, nodes: [a], tls: false }, tls: {}')],
     ['redis with a password', into.redis('url: "rediss://me:pw@redis:1/3", tls: {}')],
     ['http issuer on a loopback', into.issuer('http://127.0.0.1:8080/op')],
     [
@@ -198,6 +200,45 @@ t.test('what is impossible is refused at its key', async (t) => {
     [into.redis('url: "redis://x", password: a, password_file: b'), 'session.redis.password', /both/],
     [into.redis('url: "redis://:p@x", password: a'), 'session.redis.password', /in the url/],
     [into.redis('url: "redis://x", tls: {}'), 'session.redis.tls', /no effect/],
+    [
+      into.redis('url: "redis://x", cluster: { nodes: [a] }'),
+      'session.redis.cluster',
+      /both url and cluster/,
+    ],
+    [
+      into.redis('sentinel: { name: m, nodes: [a] }, cluster: { nodes: [b] }'),
+      'session.redis.cluster',
+      /both sentinel and cluster/,
+    ],
+    [
+      into.redis('url: "redis://x", sentinel: { name: m, nodes: [a] }'),
+      'session.redis.sentinel',
+      /both url and sentinel/,
+    ],
+    [into.redis('sentinel: { name: m, nodes: [] }'), 'session.redis.sentinel.nodes', /expected/],
+    [into.redis('sentinel: { nodes: [a] }'), 'session.redis.sentinel.name', /required/],
+    [into.redis('sentinel: { name: "a b", nodes: [a] }'), 'session.redis.sentinel.name', /name of a master/],
+    [
+      into.redis('sentinel: { name: m, nodes: [a], password: a, password_file: b }'),
+      'session.redis.sentinel.password',
+      /both/,
+    ],
+    [
+      into.redis('sentinel: { name: m, nodes: [a], username: a }'),
+      'session.redis.sentinel.password_file',
+      /username needs/,
+    ],
+    [into.redis('cluster: { nodes: [a] }, username: a'), 'session.redis.password_file', /username needs/],
+    [
+      into.redis('sentinel: { name: m, nodes: [a], tls: true }'),
+      'session.redis.sentinel.tls',
+      /session\.redis\.tls is absent/,
+    ],
+    ...['redis://a:6379', 'me:pw@a', 'a:0', 'a:65536', 'a:b', '"[::g]:1"', 'a/1', '"a b"'].map(
+      (node) =>
+        [into.redis(`cluster: { nodes: [${node}] }`), 'session.redis.cluster.nodes[0]', /host:port/] as const,
+    ),
+    [into.redis('cluster: { nodes: [a, b, a] }'), 'session.redis.cluster.nodes[2]', /twice/],
     // sources
     ...['idp', 'ftp://x', 'https://'].map(
       (url) => [into.issuer(url), 'sources[0].issuer', /https URL/] as const,
@@ -408,6 +449,13 @@ t.test('what is allowed but doubtful is a warning', async (t) => {
     [into.session('cache: 5m'), /^session\.cache/],
     [into.mfa('preset: generic, mode: trust_idp'), /^sources\[0\]\.mfa\.mode: .*retired/],
     [into.routes('name: a, path: /_sallyport/**'), /^routes\[0\]\.path: never matches/],
+    ...['X-WEBAUTH-EMAIL', 'X_Forwarded_Email', 'Remote-Email', 'X-Mail', 'X-User-Email-Address'].map(
+      (header) =>
+        [
+          into.upstream(`identity_headers: [{ header: ${header}, claim: upn }]`),
+          /^upstream\.identity_headers\[0\]\.claim: .*neither verified nor bound/,
+        ] as const,
+    ),
     [
       `${into.mfa('preset: generic, mode: trust_idp')}operators: [{ groups: [x] }]\n`,
       /^operators\[0\]: .*AAL2/,
@@ -417,6 +465,9 @@ t.test('what is allowed but doubtful is a warning', async (t) => {
     const parsed = parseConfig(text, 'f.yaml', {});
     t.ok(parsed.ok && parsed.warnings.some((line) => warning.test(line)), String(warning));
   }
-  const quiet = parseConfig(soundFile, 'f.yaml', {});
-  t.same(quiet.ok && quiet.warnings, []);
+  const mail = 'identity_headers: [{ header: X-Email, claim: email }, { header: X-Mailbox, claim: upn }]';
+  for (const text of [soundFile, into.upstream(mail)]) {
+    const quiet = parseConfig(text, 'f.yaml', {});
+    t.same(quiet.ok && quiet.warnings, []);
+  }
 });

@@ -44,5 +44,4 @@ t.test('the reference page names default, requirement and what is not in this ve
   t.match(page, /### `session\.idle_timeout`\n[^#]*- Default: `8h`\n/);
   t.match(page, /### `upstream\.url`\n[^#]*- Default: required\n/);
   t.match(page, /### `server\.workers`\n[^#]*\*\*Not in this version\.\*\*/);
-  t.match(page, /### `session\.redis\.sentinel`\n[^#]*\*\*Not in this version\.\*\*/);
 });

@@ -104,7 +104,7 @@ sources:
     for (const { line, column, path } of expected) {
       t.ok(loaded.report.includes(`${file}:${line}:${column}  ${path}\n`), path);
     }
-    t.match(loaded.report, /^eight\.yaml: 8 mistakes, nothing was started\n/);
+    t.match(loaded.report, /^eight\.yaml: 8 mistakes, nothing of it is applied\n/);
     t.equal(loaded.report.match(/^ {4}cure: /gm)?.length, 8);
   },
 );
@@ -287,6 +287,12 @@ t.test('no secret stands in a report, however wrong its place', async (t) => {
     soundFile.replace('client_secret: hush-hush', 'client_secret: a: hunter2'),
     soundFile.replace('["0123456789abcdef0123456789abcdef"]', '[hunter2]'),
     soundFile.replace('["0123456789abcdef0123456789abcdef"]', 'hunter2'),
+    soundFile.replace('url: "redis://redis:6379/0"', 'cluster: { nodes: ["redis://:hunter2@redis"] }'),
+    soundFile.replace('url: "redis://redis:6379/0"', 'cluster: { nodes: "me:hunter2@redis" }'),
+    soundFile.replace(
+      'url: "redis://redis:6379/0"',
+      'sentinel: { name: m, nodes: ["me:hunter2@redis", "me:hunter2@redis"] }',
+    ),
     soundFile.replace('redis://redis:6379/0', 'redis://:hunter2@redis:6379/x'),
     soundFile.replace('redis://redis:6379/0', 'http://:hunter2@redis'),
     soundFile.replace('http://127.0.0.1:3000', 'http://me:hunter2@127.0.0.1:3000'),

@@ -22,7 +22,7 @@ const built = whole
   })
   .join('\n');
 
-const unbuilt = ['server.workers', 'session.redis.sentinel', 'session.redis.cluster'];
+const unbuilt = ['server.workers'];
 
 t.test(
   'the whole file of the specification, filled in, is refused for what is not in this version, and for nothing else',
@@ -62,7 +62,12 @@ t.test('a key that is not built passes with its default, written out', async (t)
 
 t.test('the fixture holds every key of the definition', async (t) => {
   // Twins of keys that stand there: both together would be a fault of their own.
-  const twins = ['session.secrets', 'session.redis.password'];
+  const twins = [
+    'session.secrets',
+    'session.redis.password',
+    'session.redis.sentinel',
+    'session.redis.cluster',
+  ];
   const value = readDocument(whole, 'whole.yaml', env).document?.value;
   const visit = (definition: Definition, key: string, values: readonly unknown[]): void => {
     if (twins.includes(key)) return;
@@ -89,4 +94,25 @@ t.test('the twins load as well', async (t) => {
   if (!loaded.ok) return;
   t.equal(loaded.config.session.redis?.password?.reveal(), 'c');
   t.equal(loaded.config.session.secrets?.[1]?.reveal(), 'b'.repeat(44));
+});
+
+t.test('the other ways to Redis load as well, with every key of theirs', async (t) => {
+  const sentinel = [
+    'name: mymaster',
+    'nodes: [sentinel-0, "10.0.0.2:26379", "[::1]:26379"]',
+    'db: 3',
+    'username: sentinel-user',
+    'password_file: run/secrets/redis',
+    'tls: false',
+  ].join(', ');
+  const through = (way: string) => built.replace(/^ {4}url: redis.*$/m, `    ${way}`);
+  for (const way of [`sentinel: { ${sentinel} }`, 'cluster: { nodes: [redis-0, "redis-1:6380"] }']) {
+    const loaded = await workshop.load(through(way), env);
+    t.equal(loaded.ok ? '' : loaded.report, '', way);
+    if (!loaded.ok) continue;
+    const { redis } = loaded.config.session;
+    t.equal(redis?.url, undefined);
+    t.ok(redis?.password, 'the password of the servers');
+    if (redis?.sentinel !== undefined) t.match(redis.sentinel, { db: 3, tls: false, password: {} });
+  }
 });

@@ -18,8 +18,77 @@ const redisTls = z
   })
   .optional()
   .meta({
-    description: 'TLS towards Redis; needs a rediss:// URL.',
+    description:
+      'TLS towards Redis. Beside `url` it needs rediss://; beside `sentinel` or `cluster` it is what turns TLS on, be it empty (`{}`: the system certificates are trusted).',
     examples: [{ ca_file: '/run/tls/ca.crt' }],
+  });
+
+const sentinel = z
+  .strictObject({
+    name: text().meta({
+      description: 'The name that the sentinels know the master by (`sentinel monitor <name> …`).',
+      examples: ['mymaster'],
+    }),
+    nodes: texts()
+      .min(1)
+      .meta({
+        description: 'The sentinels, host:port (port 26379 if left out); all of them, better than one.',
+        examples: [['sentinel-0:26379', 'sentinel-1:26379', 'sentinel-2:26379']],
+      }),
+    db: z
+      .int()
+      .min(0)
+      .max(99_999)
+      .default(0)
+      .meta({ description: 'Database of the master.', examples: [0] }),
+    username: text()
+      .optional()
+      .meta({
+        description: 'ACL user of the sentinels; the servers have `session.redis.username`.',
+        examples: ['sallyport'],
+      }),
+    password: secret()
+      .optional()
+      .meta({
+        description: 'Password of the sentinels; better in a file.',
+        examples: ['${SENTINEL_PASSWORD}'],
+      }),
+    password_file: file()
+      .optional()
+      .meta({
+        description: 'File with the password of the sentinels; one trailing newline is dropped.',
+        examples: ['/run/secrets/sentinel'],
+      }),
+    tls: z
+      .boolean()
+      .optional()
+      .meta({
+        description:
+          'Whether the sentinels speak TLS, with the certificates of `session.redis.tls`. Default: if that key is there.',
+        examples: [false],
+      }),
+  })
+  .optional()
+  .meta({
+    description:
+      'Redis behind Sentinel, instead of `url`: the master that the sentinels name is used, and followed when it changes.',
+    examples: [{ name: 'mymaster', nodes: ['sentinel-0:26379', 'sentinel-1:26379', 'sentinel-2:26379'] }],
+  });
+
+const cluster = z
+  .strictObject({
+    nodes: texts()
+      .min(1)
+      .meta({
+        description:
+          'Some of the nodes, host:port (port 6379 if left out); the others are learned from them.',
+        examples: [['redis-0:6379', 'redis-1:6379', 'redis-2:6379']],
+      }),
+  })
+  .optional()
+  .meta({
+    description: 'Redis Cluster, instead of `url`.',
+    examples: [{ nodes: ['redis-0:6379', 'redis-1:6379', 'redis-2:6379'] }],
   });
 
 const redis = z
@@ -46,29 +115,8 @@ const redis = z
     key_prefix: text()
       .default('sallyport:')
       .meta({ description: 'Every key in Redis begins with it.', examples: ['sallyport:'] }),
-    sentinel: z
-      .strictObject({
-        name: text().meta({ description: 'Name of the master.', examples: ['mymaster'] }),
-        nodes: texts()
-          .min(1)
-          .meta({ description: 'host:port of the sentinels.', examples: [['sentinel-0:26379']] }),
-      })
-      .optional()
-      .meta({
-        description: 'Redis behind Sentinel, instead of `url`.',
-        examples: [{ name: 'mymaster', nodes: ['sentinel-0:26379'] }],
-      }),
-    cluster: z
-      .strictObject({
-        nodes: texts()
-          .min(1)
-          .meta({ description: 'host:port of some nodes.', examples: [['redis-0:6379']] }),
-      })
-      .optional()
-      .meta({
-        description: 'Redis Cluster, instead of `url`.',
-        examples: [{ nodes: ['redis-0:6379'] }],
-      }),
+    sentinel,
+    cluster,
   })
   .optional()
   .meta({
