@@ -4,6 +4,8 @@
  */
 export interface Meter {
   httpRequest(route: string, access: string, method: string, status: number, seconds: number): void;
+  /** Answered without having been understood: no route, no method, no duration. @param status 400, 408 or 431 */
+  unreadableRequest(status: number): void;
   upstreamRequest(seconds: number): void;
   upstreamError(kind: 'refused' | 'reset' | 'timeout' | 'tls' | 'other'): void;
   signIn(source: string, result: 'succeeded' | 'rejected' | 'failed'): void;
@@ -38,6 +40,7 @@ const nothing = (): void => undefined;
 /** Counts nothing. */
 export const silentMeter: Meter = {
   httpRequest: nothing,
+  unreadableRequest: nothing,
   upstreamRequest: nothing,
   upstreamError: nothing,
   signIn: nothing,

@@ -127,9 +127,15 @@ const methods: ReadonlySet<string> = new Set([
   'SEARCH',
 ]);
 
+/** The label of every method that is none of those known. */
+export const otherMethod = 'OTHER';
+
+/** What a request that could not be read is answered with. */
+export const unreadableCodes = ['400', '408', '431'] as const;
+
 /** A method as a label: anybody can invent one. */
 export function methodLabel(method: string): string {
-  return methods.has(method) ? method : 'OTHER';
+  return methods.has(method) ? method : otherMethod;
 }
 
 /** A status code as a label. */

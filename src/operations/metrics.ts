@@ -124,6 +124,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     .set(1);
 
   for (const { name, access } of known.ownRoutes) requests.zero(name, access, 'GET', '200');
+  for (const code of known.unreadableCodes) requests.zero('none', 'none', known.otherMethod, code);
   for (const result of known.reloadResults) reloads.inc({ result }, 0);
   reloadOk.set(1);
   reloadedAt.set((options.configuredAtMs ?? 0) / 1000);
@@ -177,6 +178,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       }
       observe(seconds);
     },
+    unreadableRequest: (status) => requests.inc('none', 'none', known.otherMethod, known.codeLabel(status)),
     upstreamRequest: (seconds) => upstreamDuration.observe(seconds),
     upstreamError: (kind) => upstreamErrors.inc({ kind }),
     signIn: (id, result) => signIns.inc({ auth_source: source(id), result }),

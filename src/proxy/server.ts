@@ -24,6 +24,7 @@ import type { Edge, Established } from './edge.ts';
 import { createGate } from './gate.ts';
 import { Running } from './running.ts';
 import { closeWithSessions } from './session-ends.ts';
+import { closeWithStanding } from './standing-ends.ts';
 import { createLanes } from './lanes.ts';
 import type { Lanes } from './lanes.ts';
 import type { PublicServerDeps } from './types.ts';
@@ -81,7 +82,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     return503OnClosing: false,
     routerOptions: { maxParamLength: 4_096 },
     rewriteUrl: (raw) => routedTarget(raw.url ?? '', prefix),
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: (error: ParserError, socket: ParserSocket) => answerClientError(error, socket, deps),
     frameworkErrors: (_error: Error, _request: FastifyRequest, reply: FastifyReply) => {
       void reply.code(400).type('text/plain; charset=utf-8').send('Bad Request\n');
     },
@@ -210,6 +211,11 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
       done();
     });
   }
+  const stopLooking = closeWithStanding(upgraded, deps.generations, deps.clock);
+  app.addHook('onClose', (_app, done) => {
+    stopLooking();
+    done();
+  });
   closeInTime(app, upgraded, edge, () => deps.generations.current().config.server.shutdown_grace);
   app.addHook('onClose', () => lanes.close());
   await app.ready();
@@ -274,10 +280,14 @@ function isAnswering(socket: Duplex & { _httpMessage?: ServerResponse | null }):
   return socket._httpMessage !== null && socket._httpMessage !== undefined;
 }
 
-/** Answers what Node's parser refuses: plainly, once, and without a word about the inside. */
+type ParserError = Error & { readonly code?: string };
+type ParserSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
+
+/** Answers what Node's parser refuses: plainly, once, and without a word about the inside. Counted, since no visit is. */
 function answerClientError(
-  error: Error & { code?: string },
-  socket: Duplex & { _httpMessage?: ServerResponse | null },
+  error: ParserError,
+  socket: ParserSocket,
+  { meter }: Pick<PublicServerDeps, 'meter'>,
 ): void {
   // In mid-answer nothing can be said any more.
   if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage?.headersSent === true) {
@@ -290,6 +300,8 @@ function answerClientError(
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? '408 Request Timeout'
         : '400 Bad Request';
+  // A connection that a browser opened in advance and never used has asked nothing.
+  if (socket.bytesRead > 0) meter.unreadableRequest(Number(line.slice(0, 3)));
   socket.end(plainAnswer(line), () => socket.destroy());
 }
 

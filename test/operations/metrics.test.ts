@@ -151,6 +151,7 @@ t.test('what the meter is told is what a scrape shows, more than once', async (t
   const { meter, registry } = make();
   const tell: Record<keyof Meter, () => void> = {
     httpRequest: () => meter.httpRequest('admin', 'session', 'GET', 200, 0.02),
+    unreadableRequest: () => meter.unreadableRequest(431),
     upstreamRequest: () => meter.upstreamRequest(0.2),
     upstreamError: () => meter.upstreamError('reset'),
     signIn: () => meter.signIn('entra', 'succeeded'),
@@ -183,6 +184,7 @@ t.test('what the meter is told is what a scrape shows, more than once', async (t
       { route: 'admin', access: 'session', method: 'GET', code: '200' },
       true,
     ],
+    ['sallyport_http_requests_total', { route: 'none', method: 'OTHER', code: '431' }, true],
     ['sallyport_http_request_duration_seconds_count', { access: 'session' }, true],
     ['sallyport_upstream_request_duration_seconds_count', {}, true],
     ['sallyport_upstream_errors_total', { kind: 'reset' }, true],

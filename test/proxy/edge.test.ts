@@ -138,12 +138,14 @@ t.test('request ids are ours, a traceparent passes only when well-formed', async
   t.notOk(ids.has('mine'));
 });
 
-t.test('oversized heads get 431, what is no HTTP gets 400, slow heads 408', async (t) => {
+t.test('oversized heads get 431, what is no HTTP gets 400, slow heads 408: each is counted', async (t) => {
+  const unreadable: number[] = [];
   const upstream = await startRawUpstream(({ socket }) => void socket.write(ok));
   const harness = await startHarness({
     upstream: upstream.url,
     routes: [...routes],
     server: { max_header_size: '8KiB' },
+    meter: { unreadableRequest: (status) => void unreadable.push(status) },
   });
   t.teardown(async () => {
     await harness.close();
@@ -157,6 +159,10 @@ t.test('oversized heads get 431, what is no HTTP gets 400, slow heads 408', asyn
   t.equal(big.body.toString(), 'Request Header Fields Too Large\n');
   t.equal((await exchange(harness.port, 'SSH-2.0\r\n\r\n')).status, 400);
   harness.app.server.headersTimeout = 100;
+  const unused = await exchange(harness.port, '', 'GET', 20_000);
+  t.equal(unused.status, 408);
+  t.same(unreadable, [431, 400], 'a connection over which nothing was asked is no request');
   const slow = await exchange(harness.port, 'GET / HTTP/1.1\r\nHost: forge', 'GET', 20_000);
   t.equal(slow.status, 408);
+  t.same(unreadable, [431, 400, 408]);
 });
