@@ -92,5 +92,5 @@ export function formatReport(fileName: string, faults: readonly Fault[]): string
     ].join('\n');
   });
   const name = fileName.split(sep).at(-1) ?? fileName;
-  return `${name}: ${count}, nothing was started\n\n${entries.join('\n')}`;
+  return `${name}: ${count}, nothing of it is applied\n\n${entries.join('\n')}`;
 }
