@@ -91,7 +91,7 @@ export function checkUpstream(judge: Judge, { upstream }: Config): void {
 
 function checkIdentityHeaders(judge: Judge, headers: readonly { header: string; claim: string }[]): void {
   const seen = new Set<string>();
-  for (const [index, { header }] of headers.entries()) {
+  for (const [index, { header, claim }] of headers.entries()) {
     const path: KeyPath = ['upstream', 'identity_headers', index, 'header'];
     // Servers read _ and - alike (CGI, WSGI, Go), so that both spellings are one name.
     const folded = header.toLowerCase().replaceAll('_', '-');
@@ -111,8 +111,16 @@ function checkIdentityHeaders(judge: Judge, headers: readonly { header: string; 
       judge.refuseTogether(path, [], `${header} is set twice`, 'keep one of them');
     }
     seen.add(folded);
+    if (claim !== 'email' && emailHeader.test(folded))
+      judge.warn(
+        ['upstream', 'identity_headers', index, 'claim'],
+        `${header} is filled from ${quote(claim)}: an upstream that finds users by their address believes it, though it is neither verified nor bound to its owner; write claim: email`,
+      );
   }
 }
+
+/** What upstreams take for the user's address: X-WEBAUTH-EMAIL, X-Forwarded-Email, Remote-Email and their like. */
+const emailHeader = /(?:^|-)e?-?mail(?:-?address)?$/;
 
 /** A client certificate and its key come together. */
 export function checkClientCertificate(

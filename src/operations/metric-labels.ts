@@ -46,6 +46,7 @@ export const limitedEndpoints = [
   'canary',
   'backchannel-logout',
   'frontchannel-logout',
+  'bearer',
 ] as const;
 /** The commands that session/redis-store.ts sends. */
 export const storeCommands = [
