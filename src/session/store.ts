@@ -6,7 +6,8 @@ import { createRedisStore } from './redis-store.ts';
 import type { Store } from './types.ts';
 
 /**
- * The store that the configuration names: Redis, or, without `session.redis`, this process's memory, with a warning.
+ * The store that the configuration names: Redis, or, without `session.redis`, this process's memory (of which the
+ * configuration's checks warn).
  *
  * @throws config_invalid
  */
@@ -15,10 +16,6 @@ export function createStore(
   deps: RedisDeps,
 ): Store {
   if (settings.redis !== undefined) return createRedisStore(readRedisOptions(settings.redis), deps);
-  deps.logWarning(
-    'session.redis is not set: sessions are kept in memory, by this process alone, and end with it',
-    {},
-  );
   deps.meter.storeUp(true);
   return createMemoryStore(deps.clock);
 }
