@@ -7,7 +7,7 @@ import { randomToken, type Randomness } from '../kernel/randomness.ts';
 import { loadOrCreateSealed } from '../session/durable-key.ts';
 import type { Sealing } from '../session/sealing.ts';
 import type { OpenedSession, Store } from '../session/types.ts';
-import { makeAssertionKey, parseAssertionKey, type AssertionKey } from './assertion-key.ts';
+import { makeAssertionKey, parseAssertionKey } from './assertion-key.ts';
 import type { IdentityStanding } from './types.ts';
 
 /** How long an assertion lives, in seconds. */
@@ -31,6 +31,15 @@ export interface AssertionSigner {
   ): Promise<SignedAssertion>;
   /** The public keys, as `<prefix>/jwks.json` shows them (RFC 7517). @throws store_unavailable while there are none yet */
   jwks(): { readonly keys: readonly JWK[] };
+  /**
+   * Puts the shared key back into a store that has lost it, so that replicas which start later sign with the same one; where another
+   * has been put there meanwhile, signs with that from now on.
+   *
+   * @returns whether the store had lost it
+   * @throws store_unavailable
+   * @throws config_invalid when what is kept there opens with none of the configured secrets
+   */
+  restore(): Promise<boolean>;
 }
 
 export interface AssertionSignerOptions {
@@ -55,10 +64,20 @@ const storedKeyName = 'assertion';
 export async function createAssertionSigner(options: AssertionSignerOptions): Promise<AssertionSigner> {
   let loaded: LoadedKey | undefined;
   let loading: Promise<LoadedKey> | undefined;
+  /** What was signed with the key before this one is still to be verified for a minute; another change is rarer than that. */
+  let former: readonly JWK[] = [];
 
-  async function load(): Promise<LoadedKey> {
-    loading ??= loadKey(options).finally(() => (loading = undefined));
-    return (loaded = await loading);
+  async function load(onLost?: () => void): Promise<LoadedKey> {
+    const known = loaded;
+    const make = (): Buffer | Promise<Buffer> => {
+      if (known === undefined) return makeAssertionKey();
+      onLost?.();
+      return Buffer.from(known.text, 'utf8');
+    };
+    loading ??= loadKey(options, make).finally(() => (loading = undefined));
+    const found = await loading;
+    if (known !== undefined && known.header.kid !== found.header.kid) former = known.publicKeys;
+    return (loaded = found);
   }
   await load().catch((error: unknown) => {
     if (!isFault(error, 'store_unavailable')) throw error;
@@ -79,10 +98,16 @@ export async function createAssertionSigner(options: AssertionSignerOptions): Pr
       return { jwt, expiresAt };
     },
     jwks() {
-      if (loaded !== undefined) return { keys: loaded.publicKeys };
+      if (loaded !== undefined) return { keys: [...loaded.publicKeys, ...former] };
       // No empty set: verifiers keep what they fetched, and would refuse everyone for as long.
       void load().catch(() => undefined);
       throw new SallyportError('store_unavailable', 'the assertion key could not be read from the store yet');
+    },
+    async restore() {
+      if (options.keyFile !== undefined) return false;
+      let wasLost = false;
+      await load(() => (wasLost = true));
+      return wasLost;
     },
   };
 }
@@ -121,32 +146,40 @@ function dropUndefined(fields: Record<string, unknown>): Record<string, unknown>
 
 /** The signing key, and what goes with it. */
 interface LoadedKey {
+  /** As it is kept. */
+  readonly text: string;
   readonly privateKey: KeyObject;
   readonly header: { readonly alg: string; readonly kid: string; readonly typ: 'JWT' };
   readonly publicKeys: readonly JWK[];
 }
 
-async function loadKey(options: AssertionSignerOptions): Promise<LoadedKey> {
-  const { privateKey, algorithm, publicJwk } = await readKey(options);
+/** @param make the key to keep where the store has none */
+async function loadKey(
+  options: AssertionSignerOptions,
+  make: () => Buffer | Promise<Buffer>,
+): Promise<LoadedKey> {
+  const { text, where } = await readKey(options, make);
+  const { privateKey, algorithm, publicJwk } = parseAssertionKey(text, where);
   const kid = await calculateJwkThumbprint(publicJwk);
   const publicKeys = Object.freeze([Object.freeze({ ...publicJwk, kid, alg: algorithm, use: 'sig' })]);
-  return { privateKey, header: { alg: algorithm, kid, typ: 'JWT' }, publicKeys };
+  return { text, privateKey, header: { alg: algorithm, kid, typ: 'JWT' }, publicKeys };
 }
 
-async function readKey({ keyFile, store, sealing }: AssertionSignerOptions): Promise<AssertionKey> {
+async function readKey(
+  { keyFile, store, sealing }: AssertionSignerOptions,
+  make: () => Buffer | Promise<Buffer>,
+): Promise<{ readonly text: string; readonly where: string }> {
   if (keyFile === undefined) {
-    const stored = await loadOrCreateSealed(store, sealing, storedKeyName, makeAssertionKey);
-    return parseAssertionKey(stored.toString('utf8'), 'the assertion key in the store');
+    const stored = await loadOrCreateSealed(store, sealing, storedKeyName, make);
+    return { text: stored.toString('utf8'), where: 'the assertion key in the store' };
   }
   const where = `session.assertion_key_file ${keyFile}`;
-  let text: string;
   try {
-    text = await readFile(keyFile, 'utf8');
+    return { text: await readFile(keyFile, 'utf8'), where };
   } catch (cause) {
     throw new SallyportError('config_invalid', `${where}: cannot be read`, {
       cause,
       detail: 'assertion_key',
     });
   }
-  return parseAssertionKey(text, where);
 }

@@ -3,7 +3,7 @@ export interface DependencyState {
   readonly up: boolean;
   /** Milliseconds since the epoch. */
   readonly sinceMs: number;
-  /** For the operator; never with a secret. */
+  /** Why it is down, or what it refuses while it is up. For the operator; never with a secret. */
   readonly cause?: string | undefined;
 }
 
@@ -23,12 +23,15 @@ export interface HealthReport {
   readonly shutting_down: boolean;
   readonly dependencies: readonly {
     readonly name: string;
-    readonly state: 'up' | 'down';
+    /** `impaired`: it answers, but refuses part of what is asked of it. */
+    readonly state: 'up' | 'impaired' | 'down';
     /** ISO 8601. */
     readonly since: string;
     readonly required: boolean;
     readonly cause?: string;
   }[];
+  /** With several worker processes: how many there should be, and how many accept requests. */
+  readonly workers?: { readonly wanted: number; readonly accepting: number };
 }
 
 export interface Health {
@@ -40,8 +43,9 @@ export interface Health {
 const maxCauseCharacters = 200;
 
 /**
- * Ready: everything answers. Degraded: something does not, and what needs it fails, while the rest goes on; still 200, or one
- * lost Redis would take every replica out of service at once. Not ready: a required dependency is down, or it is shutting down.
+ * Ready: everything answers. Degraded: something does not, or not to everything, and what needs it fails, while the rest goes on;
+ * still 200, or one lost Redis would take every replica out of service at once. Not ready: a required dependency is down, or it is
+ * shutting down.
  *
  * @param dependencies asked anew for each report, since a reload may change the sources
  */
@@ -50,17 +54,17 @@ export function createHealth(dependencies: () => readonly Dependency[]): Health 
   return {
     report() {
       const states = dependencies().map((dependency) => ({ dependency, ...dependency.state() }));
-      const down = states.filter(({ up }) => !up);
-      const notReady = shuttingDown || down.some(({ dependency }) => dependency.required);
+      const notReady = shuttingDown || states.some(({ up, dependency }) => !up && dependency.required);
+      const degraded = states.some(({ up, cause }) => !up || cause !== undefined);
       return {
-        status: notReady ? 'not_ready' : down.length > 0 ? 'degraded' : 'ready',
+        status: notReady ? 'not_ready' : degraded ? 'degraded' : 'ready',
         shutting_down: shuttingDown,
         dependencies: states.map(({ dependency, up, sinceMs, cause }) => ({
           name: dependency.name,
-          state: up ? 'up' : 'down',
+          state: up ? (cause === undefined ? 'up' : 'impaired') : 'down',
           since: new Date(sinceMs).toISOString(),
           required: dependency.required,
-          ...(up || cause === undefined ? {} : { cause: cause.slice(0, maxCauseCharacters) }),
+          ...(cause === undefined ? {} : { cause: cause.slice(0, maxCauseCharacters) }),
         })),
       };
     },

@@ -116,6 +116,8 @@ export async function startHouse(
     upstream,
     links,
     apps,
+    /** Starts a replica, with the address that it had not. */
+    start,
     browser,
     async readiness(index = 0) {
       const answer = await operations(index, '/readyz');

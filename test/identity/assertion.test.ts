@@ -194,3 +194,41 @@ t.test('a store that is down at the start is asked again when something is to be
   t.ok(await signer.sign(openedSession(), verifiedStanding(), origin, now));
   t.equal(signer.jwks().keys.length, 1);
 });
+
+t.test('a store that has lost the key gets it back, and every replica goes on with one', async (t) => {
+  const store = memoryStore(t);
+  const keysOf = (signer: { jwks(): { readonly keys: readonly object[] } }) => signer.jwks().keys;
+  const one = await signerOf(store);
+  const before = keysOf(one);
+  t.equal(await one.restore(), false, 'nothing is lost');
+  t.same(keysOf(one), before);
+  await store.delete('durable:assertion');
+  t.equal(await one.restore(), true);
+  t.same(keysOf(await signerOf(store)), before, 'a replica that starts now');
+
+  // Another replica was there first.
+  await store.delete('durable:assertion');
+  const two = await signerOf(store);
+  t.notSame(keysOf(two), before);
+  t.equal(await one.restore(), false);
+  t.same(
+    keysOf(one),
+    [...keysOf(two), ...before],
+    'signs as the others do; what it has signed can be verified',
+  );
+  const { jwt } = await one.sign(openedSession(), verifiedStanding(), origin, now);
+  t.equal(
+    decodeProtectedHeader(jwt).kid,
+    decodeProtectedHeader((await two.sign(openedSession(), verifiedStanding(), origin, now)).jwt).kid,
+  );
+});
+
+t.test('a key of a file is asked of no store', async (t) => {
+  const store = memoryStore(t);
+  const signer = await signerOf(
+    store,
+    fileOf(generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string),
+  );
+  t.equal(await signer.restore(), false);
+  t.equal(await store.get('durable:assertion'), undefined);
+});

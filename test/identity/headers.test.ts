@@ -21,6 +21,7 @@ function countingSigner() {
       return { jwt: `jwt-${state.signed}-${issuer}`, expiresAt: nowSeconds + 60 };
     },
     jwks: () => ({ keys: [] }),
+    restore: async () => false,
   };
   return { state, signer };
 }

@@ -49,6 +49,16 @@ t.test('each dependency is named with its state, since when, and a short cause',
   t.same(two, { name: 'idp:entra', state: 'up', since: '2026-11-21T12:00:00.000Z', required: false });
 });
 
+t.test('what answers but refuses part of it makes degraded, and takes nobody out of service', (t) => {
+  const full = { ...up, cause: 'OOM: the server is out of memory' };
+  const report = createHealth(() => [dependency('redis', true, { now: full })]).report();
+  t.match(report, {
+    status: 'degraded',
+    dependencies: [{ name: 'redis', state: 'impaired', cause: /^OOM/ }],
+  });
+  t.end();
+});
+
 t.test('the operations listener answers probes and scrapes, and nothing else', async (t) => {
   const redis = { now: up };
   const health = createHealth(() => [dependency('redis', true, redis)]);
