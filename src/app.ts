@@ -36,6 +36,7 @@ import type { Sealing } from './session/sealing.ts';
 import { createSessions } from './session/sessions.ts';
 import { createStore } from './session/store.ts';
 import { createBearer } from './signin/bearer.ts';
+import { createTokenRefresh } from './signin/token-refresh.ts';
 import type { Store } from './session/types.ts';
 
 /** How many opened sessions one process keeps in memory; the least recently used go first. */
@@ -351,6 +352,9 @@ function metricRoutes(config: Config): readonly { readonly name: string; readonl
 /** A sealing that is always today's: whoever holds it need not know of reloads. */
 function currentSealing(current: () => Sealing): Sealing {
   return {
+    get id() {
+      return current().id;
+    },
     sessionKey: (cookieValue) => current().sessionKey(cookieValue),
     sealSession: (cookieValue, plaintext) => current().sealSession(cookieValue, plaintext),
     openSession: (cookieValue, sealed) => current().openSession(cookieValue, sealed),

@@ -26,6 +26,8 @@ const cookieValuePattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 
 /** Seals and opens; opening never throws: what is truncated, altered, foreign or of another purpose is undefined. */
 export interface Sealing {
+  /** Names this set of secrets within one process: what was opened with another must be opened again. */
+  readonly id: string;
   /** The store key of the session that this cookie value opens: a hash, from which the value cannot be found. */
   sessionKey(cookieValue: string): string;
   /** Seals a session's record under cookie value and first secret, bound to its store key. */
@@ -105,7 +107,10 @@ export function createSealing(secrets: readonly Buffer[], randomness: Randomness
     return [head, ...rest];
   }
 
+  const ids = secrets.map((secret) => deriveIndexSecret(secret, 'sealing-id').toString('base64url'));
+
   return {
+    id: createHash('sha256').update(ids.sort().join(' ')).digest('base64url'),
     sessionKey,
     sealSession: (cookieValue, plaintext) =>
       seal(sessionInput(first, cookieValue), sessionInfo, plaintext, sessionKey(cookieValue), randomness),
