@@ -7,7 +7,7 @@ import type { Refusal } from '../kernel/refusal.ts';
 import { canaryPage, type CanaryView } from '../pages/canary-page.ts';
 import { texts } from '../pages/texts.ts';
 import type { CanaryStart } from '../signin/attempt.ts';
-import type { CanaryDecision } from '../signin/canary.ts';
+import type { CanaryDecision, CanaryReport } from '../signin/canary.ts';
 import { createCanaryTickets } from '../signin/canary-ticket.ts';
 import type { CanaryDone } from '../signin/types.ts';
 import { appearanceOf } from './branding.ts';
@@ -88,7 +88,6 @@ export function sendCanary(
   { report, delivered, setCookies }: CanaryDone,
 ): Promise<FastifyReply> {
   const { generation } = request;
-  const { decision, failure, result } = report;
   const notices = {
     no: undefined,
     delivered: texts.canary.delivered,
@@ -98,15 +97,7 @@ export function sendCanary(
   const view: CanaryView = {
     sourceName: nameOf(source),
     notice: notices[delivered],
-    policy: `${report.preset}, mode ${report.mode}`,
-    required: report.required,
-    idpSaid:
-      failure?.error === undefined
-        ? undefined
-        : [failure.error, failure.error_description].filter((words) => words !== undefined).join(': '),
-    failure: decision === undefined ? { result, detail: failure?.detail } : undefined,
-    decision: decision === undefined ? undefined : viewOf(decision),
-    hint: report.hint === '' ? undefined : report.hint,
+    ...describeReport(report),
     actions:
       delivered === 'no'
         ? [
@@ -119,6 +110,22 @@ export function sendCanary(
   };
   const body = canaryPage(appearanceOf(generation).branding, view);
   return send(reply, { status: 200, headers: pageHeaders(), body }, setCookies);
+}
+
+/** What a canary's page says of its report. */
+export function describeReport(report: CanaryReport): Omit<CanaryView, 'sourceName' | 'notice' | 'actions'> {
+  const { decision, failure, result } = report;
+  return {
+    policy: `${report.preset}, mode ${report.mode}`,
+    required: report.required,
+    idpSaid:
+      failure?.error === undefined
+        ? undefined
+        : [failure.error, failure.error_description].filter((words) => words !== undefined).join(': '),
+    failure: decision === undefined ? { result, detail: failure?.detail } : undefined,
+    decision: decision === undefined ? undefined : viewOf(decision),
+    hint: report.hint === '' ? undefined : report.hint,
+  };
 }
 
 function viewOf(decision: CanaryDecision): NonNullable<CanaryView['decision']> {

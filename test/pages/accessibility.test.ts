@@ -38,59 +38,81 @@ async function openBrowser(options: { dark: boolean; width: number }) {
 
 const light = await openBrowser({ dark: false, width: 360 });
 const dark = await openBrowser({ dark: true, width: 360 });
+const wide = await openBrowser({ dark: false, width: 1280 });
 
 for (const name of Object.keys(gallery)) {
-  t.test(`${name}: accessible, light and dark, on a phone, and nothing from elsewhere`, async (t) => {
-    for (const { page, asked, complaints } of [light, dark]) {
-      await page.goto(`${site}/${encodeURIComponent(name)}`);
-      const folded = page.locator('details');
-      for (const details of await folded.all()) {
-        t.equal(await details.getAttribute('open'), null, 'the details are folded');
-        await details.locator('summary').click();
+  t.test(
+    `${name}: accessible, light and dark, on a phone and wide, and nothing from elsewhere`,
+    async (t) => {
+      for (const { page, asked, complaints } of [light, dark, wide]) {
+        await page.goto(`${site}/${encodeURIComponent(name)}`);
+        const folded = page.locator('details');
+        for (const details of await folded.all()) {
+          t.equal(await details.getAttribute('open'), null, 'the details are folded');
+          await details.locator('summary').click();
+        }
+        const sideways = await page.evaluate(
+          'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+        );
+        t.equal(sideways, 0, 'nothing to scroll sideways');
+        await page.evaluate(axe);
+        const results = await page.evaluate<AxeResults>(
+          `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`,
+        );
+        t.same(
+          results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
+          [],
+        );
+        t.ok(results.passes.length > 10, 'axe did look');
+        t.same(complaints.splice(0), [], 'the content security policy has nothing to block');
+        t.ok(
+          asked.length > 0 && asked.every((url) => url.startsWith(`${site}/_sallyport/assets/`)),
+          'only our own files',
+        );
       }
-      const sideways = await page.evaluate(
-        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-      );
-      t.equal(sideways, 0, 'nothing to scroll sideways');
-      await page.evaluate(axe);
-      const results = await page.evaluate<AxeResults>(
-        `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`,
-      );
-      t.same(
-        results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
-        [],
-      );
-      t.ok(results.passes.length > 10, 'axe did look');
-      t.same(complaints.splice(0), [], 'the content security policy has nothing to block');
-      t.ok(
-        asked.length > 0 && asked.every((url) => url.startsWith(`${site}/_sallyport/assets/`)),
-        'only our own files',
-      );
-    }
-  });
+    },
+  );
 }
 
+/** Runs in the page: what the keyboard must reach, in the order in which it stands there. */
+const reachable = `[...document.querySelectorAll('a[href], button, input:not([type=hidden]), summary, [tabindex="0"]')]
+  .filter((element) => element.checkVisibility())`;
+
 t.test(
-  'every link, field and fold of the MFA page is reached by the keyboard, in the order of the page',
+  'every link, field and fold is reached by the keyboard, in the order of the page, and shows it',
   async (t) => {
     const { page } = await openBrowser({ dark: false, width: 900 });
-    await page.goto(`${site}/mfa`);
-    const reached: string[] = [];
-    for (let step = 0; step < 5; step += 1) {
-      await page.keyboard.press('Tab');
-      reached.push(String(await page.evaluate('document.activeElement.textContent.trim()')));
+    for (const name of Object.keys(gallery)) {
+      await page.goto(`${site}/${encodeURIComponent(name)}`);
+      const count = await page.evaluate<number>(`${reachable}.length`);
+      t.ok(count > 0, name);
+      for (let step = 0; step < count; step += 1) {
+        await page.keyboard.press('Tab');
+        t.same(
+          await page.evaluate(
+            `[${reachable}.indexOf(document.activeElement), getComputedStyle(document.activeElement).outlineStyle]`,
+          ),
+          [step, 'solid'],
+          name,
+        );
+      }
     }
-    t.same(reached, [
-      'Set up a second factor',
-      'Try again',
-      'Sign in with another account',
-      'Details for support',
-      'Get help',
-    ]);
-    t.equal(
-      await page.evaluate('getComputedStyle(document.activeElement).outlineStyle'),
-      'solid',
-      'focus is seen',
-    );
   },
 );
+
+t.test('the MFA page offers first what helps: a second factor, again, another account', async (t) => {
+  const { page } = await openBrowser({ dark: false, width: 900 });
+  await page.goto(`${site}/mfa`);
+  const reached: string[] = [];
+  for (let step = 0; step < 5; step += 1) {
+    await page.keyboard.press('Tab');
+    reached.push(String(await page.evaluate('document.activeElement.textContent.trim()')));
+  }
+  t.same(reached, [
+    'Set up a second factor',
+    'Try again',
+    'Sign in with another account',
+    'Details for support',
+    'Get help',
+  ]);
+});

@@ -1,10 +1,15 @@
+import { resolvePolicy } from '../../src/assurance/policy.ts';
+import { describeReason, hintFor } from '../../src/assurance/reasons.ts';
+import { parseConfig } from '../../src/config/load.ts';
+import { describeReport } from '../../src/endpoints/canary.ts';
 import { canaryPage, type CanaryView } from '../../src/pages/canary-page.ts';
 import type { Branding } from '../../src/pages/layout.ts';
 import { errorPage, signedOutPage, signOutPage } from '../../src/pages/plain-pages.ts';
 import { chooserPage, continuePage, mfaPage } from '../../src/pages/sign-in-pages.ts';
 import { statusPage, type StatusView } from '../../src/pages/status-page.ts';
 import { stylesheetName } from '../../src/pages/stylesheet.ts';
-import { textOfCode } from '../../src/pages/texts.ts';
+import { textOfCode, texts } from '../../src/pages/texts.ts';
+import { reportCanary, type CanaryAnswer } from '../../src/signin/canary.ts';
 
 export const branding: Branding = {
   productName: 'Example Forge',
@@ -42,7 +47,7 @@ const details = [
 const mfa = {
   sourceName: 'Example Entra',
   signedIn: false,
-  reasonText: 'Your sign-in service says that you signed in without a second factor.',
+  reasonText: describeReason('amr_not_mfa'),
   idpSaid: undefined,
   setupUrl: 'https://mysignins.microsoft.com/security-info',
   tryAgainUrl: '/_sallyport/signin?source=entra&fresh=1&return_to=%2F',
@@ -55,86 +60,85 @@ const mfa = {
   ],
 };
 
-const canary: CanaryView = {
-  sourceName: 'Example Entra',
-  notice: undefined,
-  policy: 'entra_c2, mode report_only',
-  required: {
-    accept: 'any',
-    aal2_acr_values: ['c2'],
-    aal2_claims: { acrs: ['c2'] },
-    aal2_amr_values: 'standard',
-  },
-  idpSaid: undefined,
-  failure: undefined,
-  decision: {
-    aal: 'aal1',
-    weak: false,
-    reason: 'claim_mismatch',
-    reasonText:
-      'Your sign-in service did not confirm the level of authentication that this service requires.',
-    evidence: undefined,
-    outcome:
-      'a session at AAL1, marked would_reject: under enforce this sign-in would be refused (mode report_only)',
-    observed: { acrs: ['c3'], auth_time: 1_794_300_000 },
-    otherClaims: [
-      'aud',
-      'exp',
-      'iat',
-      'iss',
-      'name',
-      'nonce',
-      'oid',
-      'preferred_username',
-      'sub',
-      'tid',
-      'ver',
-    ],
-    steps: [
-      {
-        subject: 'acr',
-        result: 'not there',
-        note: 'The token has no acr, or an empty one.',
-        observed: undefined,
-        required: ['c2'],
-      },
-      {
-        subject: 'acrs',
-        result: 'no',
-        note: 'acrs carries nothing of what is accepted (["c2"]).',
-        observed: ['c3'],
-        required: ['c2'],
-      },
-      {
-        subject: 'amr',
-        result: 'not there',
-        note: 'The token has no amr, or an empty one.',
-        observed: undefined,
-        required: 'standard',
-      },
-      {
-        subject: 'accept',
-        result: 'no',
-        note: 'accept is any: one of amr, acr and aal2_claims is enough. It is not there.',
-        observed: undefined,
-        required: 'any',
-      },
-    ],
-    suggestion: {
-      note: 'acrs carries c3. That means MFA only if a Conditional Access policy of your tenant targets this context, has this app in scope, and requires MFA: Entra also issues it where no policy does.',
-      yaml: 'mfa:\n  mode: report_only\n  preset: entra_c2\n  aal2_claims: {"acrs":["c3"]} # new\n',
+const source = readSource(`server: { public_url: 'https://forge.example.com' }
+upstream: { url: 'http://127.0.0.1:3000', preset: forgejo }
+session: { secrets: [0123456789abcdef0123456789abcdef] }
+sources:
+  - id: entra
+    issuer: https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0
+    client_id: forge
+    client_secret: hush
+    email_domains: [example.com]
+    mfa: { preset: entra_c2, mode: report_only }
+`);
+
+function readSource(text: string) {
+  const parsed = parseConfig(text, 'gallery.yaml', {});
+  if (!parsed.ok) throw new Error(parsed.report);
+  const { config } = parsed;
+  const [first] = config.sources;
+  return { config, source: { config: first!, policy: resolvePolicy(first!.mfa, first!).policy } };
+}
+
+const at = Date.UTC(2026, 10, 22, 9, 41);
+
+/** A canary as the program itself judges it: what the pictures show is what follows from these claims. */
+function canaryOf(answer: CanaryAnswer, notice?: string): CanaryView {
+  const report = reportCanary(
+    { clock: { nowMs: () => at } },
+    { source: source.source, generation: { config: source.config } } as unknown as Parameters<
+      typeof reportCanary
+    >[1],
+    answer,
+  );
+  return {
+    sourceName: 'Example Entra',
+    notice,
+    ...describeReport(report),
+    actions:
+      notice === undefined
+        ? [
+            { label: texts.canary.again, href: '/_sallyport/canary/entra', primary: true },
+            { label: texts.canary.status, href: '/_sallyport/status' },
+          ]
+        : [],
+  };
+}
+
+function signInWith(claims: Readonly<Record<string, unknown>>): CanaryAnswer {
+  const all = {
+    ...claims,
+    auth_time: at / 1000 - 60,
+    aud: 'forge',
+    exp: at / 1000 + 600,
+    iat: at / 1000,
+    iss: source.source.config.issuer,
+    name: 'Alice Example',
+    nonce: 'n',
+    oid: 'o',
+    preferred_username: 'alice@example.com',
+    email: 'alice@example.com',
+    sub: 's',
+    tid: 't',
+    ver: '2.0',
+  };
+  return {
+    signIn: {
+      claims: all,
+      profile: all,
+      idToken: '',
+      accessToken: undefined,
+      accessTokenExpiresAt: undefined,
+      refreshToken: undefined,
     },
-    identity: {
-      code: 'email_unverified',
-      hint: 'email_verified is not true, or the address is not ASCII. Where the IdP never sends email_verified and addresses are under your control (single-tenant Entra), set email_trusted: true.',
-    },
-  },
-  hint: 'acrs names other contexts than the one asked for: the preset and the context of your policy have to be the same.',
-  actions: [
-    { label: 'Run it again', href: '/_sallyport/canary/entra', primary: true },
-    { label: 'Status of all sources', href: '/_sallyport/status' },
-  ],
-};
+  };
+}
+
+const canary = canaryOf(signInWith({ acrs: ['c3'] }));
+const passed = canaryOf(signInWith({ acrs: ['c2'], email_verified: true }), texts.canary.delivered);
+const refused = canaryOf({
+  refused: { error: 'access_denied', description: '<b>No</b> assignment for this application' },
+});
 
 const day = (index: number): string =>
   new Date(Date.UTC(2026, 10, 8 + index, 10)).toISOString().slice(0, 16).replace('T', ' ');
@@ -171,7 +175,7 @@ const status: StatusView = {
           };
         }),
         reasons: [
-          { reason: 'mfa_claims_absent', outcome: 'would_reject', count: 71 },
+          { reason: 'mfa_claims_absent', outcome: 'would_reject', count: 80 },
           { reason: 'claim_mismatch', outcome: 'would_reject', count: 9 },
           { reason: 'mfa_claims_absent', outcome: 'rejected', count: 12 },
         ],
@@ -183,7 +187,7 @@ const status: StatusView = {
             reason: 'mfa_claims_absent',
             observed: {},
             required: canary.required,
-            hint: 'The ID token has none of the claims that this policy looks at.',
+            hint: hintFor('mfa_claims_absent', 'entra_c2'),
             requestId: 'q0Q5mJk1SxI8oWfR-3k',
           },
           {
@@ -193,7 +197,7 @@ const status: StatusView = {
             reason: 'claim_mismatch',
             observed: { acrs: ['c1', 'c3'], auth_time: 1_794_300_000 },
             required: canary.required,
-            hint: 'acrs names other contexts than the one asked for.',
+            hint: hintFor('claim_mismatch', 'entra_c2'),
             requestId: 'q0Q5mJk1SxI8oWfR-2b',
           },
         ],
@@ -241,6 +245,7 @@ export const gallery: Readonly<Record<string, string>> = {
     ...mfa,
     signedIn: true,
     setupUrl: undefined,
+    reasonText: describeReason('idp_refused'),
     idpSaid: 'unmet_authentication_requirements: a second factor is required',
   }),
   signOut: signOutPage(branding, {
@@ -251,28 +256,8 @@ export const gallery: Readonly<Record<string, string>> = {
   }),
   signedOut: signedOutPage(branding, { signInHref: '/_sallyport/signin?return_to=%2F' }),
   canary: canaryPage(branding, canary),
-  canaryPassed: canaryPage(branding, {
-    ...canary,
-    notice: 'Whoever made this link sees this result at their terminal as well.',
-    decision: {
-      ...canary.decision!,
-      aal: 'aal2',
-      reason: undefined,
-      reasonText: undefined,
-      evidence: 'acrs = "c2"',
-      outcome: 'a session at AAL2',
-      identity: undefined,
-      suggestion: { note: 'The policy in force accepts this sign-in as it is.', yaml: undefined },
-    },
-    hint: undefined,
-    actions: [],
-  }),
-  canaryRefused: canaryPage(branding, {
-    ...canary,
-    idpSaid: 'access_denied: <b>No</b> assignment for this application',
-    failure: { result: 'idp_refused', detail: undefined },
-    decision: undefined,
-  }),
+  canaryPassed: canaryPage(branding, passed),
+  canaryRefused: canaryPage(branding, refused),
   status: statusPage(branding, status),
   statusStoreDown: statusPage(branding, {
     ...status,
