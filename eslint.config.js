@@ -44,6 +44,7 @@ const rooms = {
     'proxy',
   ],
   reload: ['kernel', 'config', 'assurance', 'session', 'audit'],
+  workers: ['kernel', 'config', 'operations', 'proxy', 'reload'],
 };
 const all = [...Object.keys(rooms), 'commands', 'demo'];
 

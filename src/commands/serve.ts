@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
-import { startApp } from '../app.ts';
-import { loadConfig } from '../config/load.ts';
-import { ownerOf } from '../reload/file-owner.ts';
-import { startSupervisor, type Supervisor } from '../reload/supervisor.ts';
+import type { App } from '../app.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { Supervisor } from '../reload/supervisor.ts';
+import { isWorker, runWorker } from '../workers/worker.ts';
 import type { Command } from './command.ts';
 
 /** How long requests are still taken after `/readyz` has begun to fail: platforms and proxies need a moment to notice. */
@@ -17,15 +17,19 @@ export const serveCommand: Command = {
 Reads the configuration (--config, else SALLYPORT_CONFIG), reports every fault in it at once and exits with 2,
 or starts. Logs {"message":"ready"} once it accepts requests. SIGTERM and SIGINT: /readyz fails, no new connection
 is accepted, what runs is finished within server.shutdown_grace. The configuration is read again on SIGHUP (which also opens
-audit.file anew), when a file of it changes, and on sallyport reload.`,
+audit.file anew), when a file of it changes, and on sallyport reload. With server.workers, signals go to this process, which passes
+on what they mean.`,
 
   async run(args, io) {
+    // Started by a process like the one below, which has read the file.
+    if (isWorker()) return await runWorker(() => import('../app.ts'), patience);
     const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, strict: true });
     const path = values.config ?? io.env['SALLYPORT_CONFIG'];
     if (path === undefined) {
       io.stderr.write('sallyport serve: no configuration: give --config FILE or set SALLYPORT_CONFIG\n');
       return 2;
     }
+    const { loadConfig } = await import('../config/load.ts');
     const loaded = await loadConfig(path, io.env);
     if (!loaded.ok) {
       io.stderr.write(loaded.report);
@@ -38,8 +42,9 @@ audit.file anew), when a file of it changes, and on sallyport reload.`,
     let supervisor: Supervisor | undefined;
     // A failed reload is logged and changes nothing. (Before there is anything to reload, the signal must not end the start.)
     process.on('SIGHUP', () => void supervisor?.reload({ trigger: 'signal' }).catch(() => undefined));
-    const app = await startApp(loaded.config, { warnings: loaded.warnings, fileOwner: await ownerOf(path) });
+    const app = await startServing(loaded, path);
     try {
+      const { startSupervisor } = await import('../reload/supervisor.ts');
       const controlSocket = loaded.config.operations.control_socket;
       supervisor = await startSupervisor({ app, path, env: io.env, loaded, controlSocket });
     } catch (error) {
@@ -55,3 +60,23 @@ audit.file anew), when a file of it changes, and on sallyport reload.`,
     return 0;
   },
 };
+
+/** One process; or, with `server.workers`, one before several. */
+async function startServing(
+  loaded: Extract<LoadedConfig, { ok: true }>,
+  path: string,
+): Promise<Pick<App, 'reload' | 'reopenFiles' | 'logFault' | 'close'>> {
+  const { config, warnings } = loaded;
+  const { countWorkers } = await import('../workers/count.ts');
+  const { ownerOf } = await import('../reload/file-owner.ts');
+  const workers = countWorkers(config.server.workers);
+  const fileOwner = await ownerOf(path);
+  if (workers === 1) {
+    const { startApp } = await import('../app.ts');
+    return await startApp(config, { warnings, fileOwner });
+  }
+  const { prepareListen } = await import('../proxy/listen.ts');
+  const { startPrimary } = await import('../workers/primary.ts');
+  await prepareListen(config.server.listen);
+  return await startPrimary(loaded, { workers, fileOwner });
+}

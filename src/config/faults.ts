@@ -14,8 +14,7 @@ export type ConfigFaultCode =
   | 'wrong_type'
   | 'bad_value'
   | 'impossible'
-  | 'unreadable_file'
-  | 'not_in_this_version';
+  | 'unreadable_file';
 
 /** A mistake in the configuration, without its place. Never holds a secret. */
 export interface Finding {

@@ -1,6 +1,5 @@
 import { wholeDefinition } from './definition.ts';
 import type { Definition } from './definition.ts';
-import { unbuiltNote } from './unbuilt.ts';
 
 /** A scalar from the environment is text until it is filled in; an editor must not complain about it. */
 const interpolated: Definition = { type: 'string', pattern: '\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}' };
@@ -12,7 +11,7 @@ export function configJsonSchema(): Readonly<Record<string, unknown>> {
     title: 'Sallyport configuration',
     description:
       'The one YAML file of Sallyport. What goes beyond this schema is checked when the file is loaded.',
-    ...adapt(wholeDefinition(), ''),
+    ...adapt(wholeDefinition()),
   };
 }
 
@@ -21,20 +20,15 @@ export function formatJsonSchema(): string {
   return `${JSON.stringify(configJsonSchema(), null, 2)}\n`;
 }
 
-/** Lets scalars come from the environment and says what is not in this version; `key` as in `routes[].access`. */
-function adapt(definition: Definition, key: string): Definition {
-  const note = unbuiltNote(key);
-  const described =
-    note === undefined
-      ? definition
-      : { ...definition, description: `${definition.description ?? ''} ${note}` };
-  const { properties, items, additionalProperties, anyOf } = described;
+/** Lets scalars come from the environment. */
+function adapt(definition: Definition): Definition {
+  const { properties, items, additionalProperties, anyOf } = definition;
   const adapted: Definition = {
-    ...described,
-    ...(properties && { properties: adaptEach(properties, key) }),
-    ...(items && { items: adapt(items, `${key}[]`) }),
+    ...definition,
+    ...(properties && { properties: adaptEach(properties) }),
+    ...(items && { items: adapt(items) }),
     ...(typeof additionalProperties === 'object' && {
-      additionalProperties: adapt(additionalProperties, `${key}.*`),
+      additionalProperties: adapt(additionalProperties),
     }),
   };
   if (anyOf !== undefined) {
@@ -44,16 +38,8 @@ function adapt(definition: Definition, key: string): Definition {
   return isConstrainedScalar(adapted) ? openToInterpolation(adapted) : adapted;
 }
 
-function adaptEach(
-  properties: Readonly<Record<string, Definition>>,
-  key: string,
-): Record<string, Definition> {
-  return Object.fromEntries(
-    Object.entries(properties).map(([name, inner]) => [
-      name,
-      adapt(inner, key === '' ? name : `${key}.${name}`),
-    ]),
-  );
+function adaptEach(properties: Readonly<Record<string, Definition>>): Record<string, Definition> {
+  return Object.fromEntries(Object.entries(properties).map(([name, inner]) => [name, adapt(inner)]));
 }
 
 /** Annotations stay where editors look for them; what constrains moves into one branch of two. */

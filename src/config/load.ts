@@ -11,7 +11,6 @@ import type { Environment } from './interpolation.ts';
 import { Judge } from './judge.ts';
 import type { Config } from './schema.ts';
 import { validateStructure } from './structure.ts';
-import { findUnbuilt } from './unbuilt.ts';
 
 /** A configuration that may be started, or everything that is wrong with it. */
 export type LoadedConfig = (
@@ -69,7 +68,7 @@ function examine(text: string, fileName: string, env: Environment): Examined {
   if (config === undefined) return { faults: found, warnings: [], document, config, unsound };
   const checked = crossCheck(config, unsound);
   return {
-    faults: [...found, ...checked.findings.map(locate), ...findUnbuilt(config).map(locate)],
+    faults: [...found, ...checked.findings.map(locate)],
     warnings: checked.warnings,
     document,
     config: withOrigins(config),

@@ -1,7 +1,6 @@
 import { stringify } from 'yaml';
 import { expectationOf, wholeDefinition } from './definition.ts';
 import type { Definition } from './definition.ts';
-import { unbuiltNote } from './unbuilt.ts';
 
 const preamble = `# Configuration
 
@@ -56,12 +55,7 @@ function keysBelow(definition: Definition, key: string, required: boolean): read
 }
 
 function formatKey({ key, definition, required }: Key): string {
-  const note = unbuiltNote(key);
-  const lines = [
-    `### \`${key}\`\n`,
-    [definition.description, note && `**${note}**`].filter(Boolean).join(' '),
-    '',
-  ];
+  const lines = [`### \`${key}\`\n`, definition.description ?? '', ''];
   const holdsKeys = definition.properties !== undefined || definition.items?.properties !== undefined;
   const type = holdsKeys
     ? definition.type === 'array'

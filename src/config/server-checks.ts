@@ -5,6 +5,8 @@ import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
 import type { Config } from './schema.ts';
 
+const maxWorkers = 256;
+
 /** `server`, `operations`, `branding`. */
 export function checkServer(judge: Judge, { server, operations, session, branding }: Config): void {
   checkPublicUrls(judge, server.public_url);
@@ -67,6 +69,17 @@ export function checkServer(judge: Judge, { server, operations, session, brandin
       'redis is required for readiness, but there is no session.redis',
       'add session.redis, or remove it here',
     );
+  }
+  if (server.workers !== 1 && session.redis === undefined) {
+    judge.refuseTogether(
+      ['server', 'workers'],
+      [['session', 'redis']],
+      'several workers need session.redis: without it each would have sessions of its own',
+      'add session.redis, or write workers: 1',
+    );
+  }
+  if (typeof server.workers === 'number' && server.workers > maxWorkers) {
+    judge.refuse(['server', 'workers'], `expected at most ${maxWorkers}: one for each core is enough`);
   }
   const support = branding.support_url;
   if (

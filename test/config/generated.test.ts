@@ -39,9 +39,8 @@ t.test('every key has a meaning, and an example that is valid', async (t) => {
   visit(wholeDefinition(), '');
 });
 
-t.test('the reference page names default, requirement and what is not in this version', async (t) => {
+t.test('the reference page names default and requirement', async (t) => {
   const page = formatReferencePage();
   t.match(page, /### `session\.idle_timeout`\n[^#]*- Default: `8h`\n/);
   t.match(page, /### `upstream\.url`\n[^#]*- Default: required\n/);
-  t.match(page, /### `server\.workers`\n[^#]*\*\*Not in this version\.\*\*/);
 });

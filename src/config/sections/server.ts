@@ -59,7 +59,8 @@ export const server = z
       .union([z.int().min(1), z.literal('auto')])
       .default(1)
       .meta({
-        description: 'Processes that share the port, or `auto`. More than one needs `session.redis`.',
+        description:
+          'Processes that share the port, or `auto`: one for each core that the process may use. More than one needs `session.redis`. See [operations](operations.md#several-workers). A change needs a restart.',
         examples: [1, 'auto'],
       }),
     rate_limit: z

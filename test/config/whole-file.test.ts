@@ -10,45 +10,13 @@ t.teardown(() => workshop.clear());
 
 const whole = readFixture('whole.yaml');
 const env = { ENTRA_SECRET: 'a-client-secret' };
-const mark = / # not built; else (.*)$/;
 
-/** The whole file with every key that is not built left at its default. */
-const built = whole
-  .split('\n')
-  .flatMap((line) => {
-    const fallback = mark.exec(line)?.[1];
-    if (fallback === undefined) return [line];
-    return fallback === '–' ? [] : [line.replace(/: .*/, `: ${fallback}`)];
-  })
-  .join('\n');
-
-const unbuilt = ['server.workers'];
-
-t.test(
-  'the whole file of the specification, filled in, is refused for what is not in this version, and for nothing else',
-  async (t) => {
-    const loaded = await workshop.load(whole, env);
-    t.equal(loaded.ok, false);
-    if (loaded.ok) return;
-    t.same(
-      loaded.faults.map(({ path }) => path),
-      unbuilt,
-    );
-    const lines = whole.split('\n');
-    for (const fault of loaded.faults) {
-      t.equal(fault.code, 'not_in_this_version', fault.path);
-      t.match(fault.message, /^not in this version: /, fault.path);
-      t.match(lines[fault.line - 1], mark, `${fault.path} is found in its line`);
-    }
-  },
-);
-
-t.test('with those keys at their defaults, it loads', async (t) => {
-  const loaded = await workshop.load(built, env);
+t.test('the whole file of the specification, filled in, loads', async (t) => {
+  const loaded = await workshop.load(whole, env);
   t.equal(loaded.ok ? '' : loaded.report, '');
 });
 
-t.test('a key that is not built passes with its default, written out', async (t) => {
+t.test('defaults may be written out', async (t) => {
   const text = soundFile
     .replace('\nupstream:', '\n  workers: 1\nupstream:')
     .replace('3000\n', '3000\n  username: { bind: true }\n');
@@ -86,7 +54,7 @@ t.test('the fixture holds every key of the definition', async (t) => {
 });
 
 t.test('the twins load as well', async (t) => {
-  const twins = built
+  const twins = whole
     .replace(/secret_files: .*/, 'secrets: ["${A}", "${B}"]')
     .replace(/password_file: .*/, 'password: "${C}"');
   const loaded = await workshop.load(twins, { ...env, A: 'a'.repeat(32), B: 'b'.repeat(44), C: 'c' });
@@ -105,7 +73,7 @@ t.test('the other ways to Redis load as well, with every key of theirs', async (
     'password_file: run/secrets/redis',
     'tls: false',
   ].join(', ');
-  const through = (way: string) => built.replace(/^ {4}url: redis.*$/m, `    ${way}`);
+  const through = (way: string) => whole.replace(/^ {4}url: redis.*$/m, `    ${way}`);
   for (const way of [`sentinel: { ${sentinel} }`, 'cluster: { nodes: [redis-0, "redis-1:6380"] }']) {
     const loaded = await workshop.load(through(way), env);
     t.equal(loaded.ok ? '' : loaded.report, '', way);
