@@ -33,9 +33,8 @@ export interface RedisServer {
 export async function startRedis(
   options: { args?: readonly string[]; port?: number } = {},
 ): Promise<RedisServer> {
-  const executable = findRedisServer() ?? installRedisServer();
-  const dir = mkdtempSync(join(tmpdir(), 'sallyport-redis-'));
-  guard(dir);
+  const executable = redisExecutable();
+  const dir = makeRedisDirectory();
   for (let attempt = 1; ; attempt += 1) {
     const port = options.port ?? (await freePort());
     try {
@@ -45,6 +44,18 @@ export async function startRedis(
       if (options.port !== undefined || attempt === 5) throw error;
     }
   }
+}
+
+/** Debian's redis-server; where it is not installed, root installs it. */
+export function redisExecutable(): string {
+  return findRedisServer() ?? installRedisServer();
+}
+
+/** A directory of its own; the server whose `redis.pid` stands there, and the directory, are gone with the test process. */
+export function makeRedisDirectory(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'sallyport-redis-'));
+  guard(dir);
+  return dir;
 }
 
 async function runServer(

@@ -1,0 +1,208 @@
+import t from 'tap';
+import { setTimeout as wait } from 'node:timers/promises';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { silentMeter } from '../../src/kernel/meter.ts';
+import { slotOf } from '../../src/session/redis-slots.ts';
+import { createStore } from '../../src/session/store.ts';
+import type { Store } from '../../src/session/types.ts';
+import { askRedis, startCluster } from '../support/redis-groups.ts';
+import type { RedisServer } from '../support/redis.ts';
+import { until } from '../support/until.ts';
+import { holdToStoreContract } from './store-contract.ts';
+
+const cluster = await startCluster({ replicasEach: 1 });
+t.teardown(() => cluster.stop());
+const [a, b, c] = cluster.masters as [RedisServer, RedisServer, RedisServer];
+
+interface Opened {
+  readonly store: Store;
+  readonly warnings: string[];
+}
+
+function open(nodes: readonly string[]): Opened {
+  const warnings: string[] = [];
+  const store = createStore(
+    { redis: { key_prefix: 'sp:', cluster: { nodes } } },
+    {
+      meter: silentMeter,
+      clock: systemClock,
+      logWarning: (message, fields) => void warnings.push(`${message} ${JSON.stringify(fields)}`),
+    },
+  );
+  return { store, warnings };
+}
+
+/** A key of the store that the slots of a master hold. */
+function keyOf(master: RedisServer, stem: string): string {
+  const third = cluster.masters.indexOf(master);
+  for (let index = 0; ; index += 1) {
+    const slot = slotOf(`sp:${stem}${index}`);
+    if (Math.floor((slot * 3) / 16_384) === third) return `${stem}${index}`;
+  }
+}
+
+async function failureOf(work: Promise<unknown>): Promise<{ code: unknown; detail: string; ms: number }> {
+  const startedAt = performance.now();
+  try {
+    await work;
+  } catch (error) {
+    const { code, detail } = error as { code: unknown; detail: string };
+    return { code, detail, ms: performance.now() - startedAt };
+  }
+  throw new Error('it did not fail');
+}
+
+t.test('our slots are those of the server', async (t) => {
+  for (const key of ['sp:a', 'sp:session:x{y}', 'sp:{}', 'sp:ü'])
+    t.equal(await askRedis(a.port, 'CLUSTER', 'KEYSLOT', key), slotOf(key), key);
+});
+
+t.test('a cluster keeps the contract of a store', async (t) => {
+  // One of the nodes is enough.
+  const { store, warnings } = open(cluster.nodes.slice(2));
+  t.teardown(() => store.close());
+  await holdToStoreContract(t, { store, elapse: (ms) => wait(ms + 20) });
+  t.same(warnings, []);
+
+  await t.test('keys stand on every master, and all are found', async (t) => {
+    const keys = cluster.masters.flatMap((master) => [1, 2, 3].map((n) => keyOf(master, `scan:${n}:`)));
+    for (const key of keys) await store.put(key, Buffer.of(1), 60_000);
+    for (const { port } of cluster.masters)
+      t.ok(Number(await askRedis(port, 'DBSIZE')) >= 3, 'a part of them is here');
+    const found: string[] = [];
+    for await (const key of store.keys('scan:')) found.push(key);
+    t.same(found.sort(), keys.sort());
+  });
+});
+
+t.test('what is announced at one node is heard at every other', async (t) => {
+  const stores = cluster.masters.map((_, index) => open([cluster.nodes[index] ?? '']).store);
+  t.teardown(() => Promise.all(stores.map((store) => store.close())));
+  const heard = stores.map(() => new Set<string>());
+  const standing = stores.map(
+    (store, index) =>
+      new Promise<void>((resolve) => {
+        store.listen({ heard: (word) => void heard[index]?.add(word), missed: resolve });
+      }),
+  );
+  await Promise.all(standing);
+  const subscribers = await Promise.all(
+    cluster.masters.map(
+      async ({ port }) => ((await askRedis(port, 'PUBSUB', 'NUMSUB', 'sp:announcements')) as unknown[])[1],
+    ),
+  );
+  t.same(subscribers, [1, 1, 1], 'each listens at the node that it was given');
+  for (const [index, store] of stores.entries()) await store.announce(`from ${index}`);
+  await until(() => heard.every((words) => words.size === 3), 'all have heard all');
+});
+
+t.test('a slot on its way from one master to another is served all the time', async (t) => {
+  const { store, warnings } = open(cluster.nodes);
+  t.teardown(() => store.close());
+  const slot = 100;
+  const keys: string[] = [];
+  // The tag puts them all into one slot; which one is of no matter.
+  let tag = 0;
+  while (slotOf(`{t${tag}}`) >= 5461) tag += 1;
+  for (let index = 0; index < 8; index += 1) keys.push(`{t${tag}}:${index}`);
+  for (const key of keys) await store.put(key, Buffer.from(key), 60_000);
+  await store.addMember(`{t${tag}}:set`, 'one', 60_000, 10);
+  const everything = async (): Promise<void> => {
+    for (const key of keys) {
+      const record = await store.get(key);
+      t.equal(record?.sealed.toString(), key);
+      t.ok((record?.ttlMs ?? 0) > 1000);
+      t.equal(await store.touch(key, 60_000), true);
+      t.equal(await store.putIfAbsent(key, Buffer.of(1), 1000), false);
+      t.equal(await store.replace(key, Buffer.from(key), Buffer.from(key)), true);
+    }
+    t.same(await store.addMember(`{t${tag}}:set`, 'two', 60_000, 10), []);
+    t.same([...(await store.members(`{t${tag}}:set`))].sort(), ['one', 'two']);
+    await store.count(`{t${tag}}:counts`, 'f', Buffer.from('label'), 60_000);
+    await store.prepend(`{t${tag}}:list`, Buffer.from('x'), 5, 60_000);
+  };
+  const moving = slotOf(`sp:${keys[0] ?? ''}`);
+  t.not(moving, slot);
+  const under = await cluster.moveSlot(moving, a, b);
+  await everything();
+  await everything();
+  t.equal((await store.counts(`{t${tag}}:counts`))[0]?.count, 2);
+  await under.finish();
+  await everything();
+  t.equal((await store.list(`{t${tag}}:list`)).length, 3);
+  const found = new Set<string>();
+  for await (const key of store.keys(`{t${tag}}:`)) found.add(key);
+  t.equal(found.size, keys.length + 3);
+  await (await cluster.moveSlot(moving, b, a)).finish();
+  await everything();
+  t.same(warnings, []);
+});
+
+t.test('one master silent: its keys fail within a second, the others are served, and it heals', async (t) => {
+  const { store, warnings } = open(cluster.nodes);
+  t.teardown(() => store.close());
+  const [lost, kept] = [keyOf(a, 'lost'), keyOf(b, 'kept')];
+  for (const key of [lost, kept]) await store.put(key, Buffer.from(key), 600_000);
+  await until(() => store.health().up);
+  a.pause();
+  try {
+    const first = await failureOf(store.get(lost));
+    t.equal(first.code, 'store_unavailable');
+    t.match(first.detail, /no answer in time/);
+    t.ok(first.ms < 1000, `within a second: ${first.ms}`);
+    const second = await failureOf(store.get(lost));
+    t.ok(second.ms < 200, `known to be down: ${second.ms}`);
+    t.equal((await store.get(kept))?.sealed.toString(), kept);
+    t.match(store.health(), { up: false, cause: new RegExp(`^1 of 3 masters: .*${a.port}`) });
+    const scan = await failureOf(store.keys('kept')[Symbol.asyncIterator]().next());
+    t.equal(scan.code, 'store_unavailable', 'a list that is not whole is none');
+  } finally {
+    a.resume();
+  }
+  await until(() => store.health().up);
+  t.equal((await store.get(lost))?.sealed.toString(), lost);
+  t.equal(warnings.length, 2, 'one line for the outage, one for its end');
+});
+
+t.test('a master killed: its replica is found when it is promoted', async (t) => {
+  const { store } = open(cluster.nodes);
+  t.teardown(() => store.close());
+  const key = keyOf(c, 'promoted');
+  await store.put(key, Buffer.from('kept'), 600_000);
+  let missed = 0;
+  let heard = 0;
+  store.listen({ heard: () => (heard += 1), missed: () => (missed += 1) });
+  await until(() => missed === 1);
+  // The copy is there before the end is.
+  await until(async () => {
+    const replica = cluster.replicas[2];
+    return Number(await askRedis(replica?.port ?? 0, 'DBSIZE')) === Number(await askRedis(c.port, 'DBSIZE'));
+  });
+  await c.kill();
+  await until(() => !store.health().up);
+  const killedAt = performance.now();
+  await until(
+    async () => (await store.get(key).catch(() => undefined))?.sealed.toString() === 'kept',
+    'the replica serves',
+    30_000,
+  );
+  t.comment(`${Math.round(performance.now() - killedAt)} ms until the replica served`);
+  await until(() => store.health().up);
+  await store.announce('after');
+  await until(() => heard === 1, 'announcements go on');
+});
+
+t.test('a server that is no cluster, and nodes that are not there, are named as such', async (t) => {
+  const { startRedis } = await import('../support/redis.ts');
+  const alone = await startRedis();
+  t.teardown(() => alone.stop());
+  const wrong = open([`127.0.0.1:${alone.port}`]);
+  t.match((await failureOf(wrong.store.ping())).detail, /is no node of a cluster/);
+  await wrong.store.close();
+  await alone.stop();
+  const gone = open([`127.0.0.1:${alone.port}`]);
+  const failure = await failureOf(gone.store.ping());
+  t.match(failure.detail, /ECONNREFUSED/);
+  t.ok(failure.ms < 1000);
+  await gone.store.close();
+});
