@@ -34,6 +34,8 @@ const assuranceCodes: ReadonlySet<string> = new Set([
   'auth_time_in_future',
 ]);
 
+const aal2Codes: ReadonlySet<string> = new Set(['aal2_required', 'attested_not_accepted']);
+
 /** A refusal as a page. */
 export function refusalPage(
   refusal: Refusal,
@@ -54,13 +56,17 @@ export function refusalPage(
   if (context.mfa !== undefined || isGateMfa) {
     const observed = context.mfa?.observed ?? observedIn(refusal);
     const reason = context.mfa?.reason ?? refusal.code;
+    // The page needs AAL2: what the sign-in lacked for that says more than that it does.
+    const lacked = isGateMfa && aal2Codes.has(refusal.code) ? reasonIn(refusal) : undefined;
     const returnTo = context.signInFor ?? returnPath(facts, generation);
     // What is not known here is left out, rather than called "not sent".
     const claims = observed === undefined ? [] : [...new Set(['amr', 'acr', ...Object.keys(observed)])];
     return mfaPage(branding, {
       sourceName: nameOf(source),
       signedIn: isGateMfa,
-      reasonText: describeReason(reason),
+      reasonText: [describeReason(reason), lacked === undefined ? undefined : describeReason(lacked)]
+        .filter((text) => text !== undefined)
+        .join(' '),
       idpSaid,
       setupUrl: source?.config.mfa_setup_url,
       tryAgainUrl: signInPath(generation, { source: source?.config.id, returnTo, fresh: true }),
@@ -68,7 +74,7 @@ export function refusalPage(
       details: [
         ...details,
         ...claims.map((claim) => ({ label: bounded(claim, 40), value: shown(observed?.[claim]) })),
-        { label: texts.labels.reason, value: reason },
+        { label: texts.labels.reason, value: lacked === undefined ? reason : `${reason}: ${lacked}` },
       ],
     });
   }
@@ -154,6 +160,12 @@ function sourceOf({ body }: Refusal, { sources }: Generation): Source | undefine
   const id = body?.['source'];
   if (typeof id === 'string') return sources.get(id);
   return sources.size === 1 ? sources.values().next().value : undefined;
+}
+
+/** The reason code of the session's own verdict, which the gate names in its body. */
+function reasonIn({ body }: Refusal): string | undefined {
+  const reason = body?.['reason'];
+  return typeof reason === 'string' ? reason : undefined;
 }
 
 function observedIn({ body }: Refusal): Readonly<Record<string, unknown>> | undefined {

@@ -75,7 +75,9 @@ const assuranceCodes: ReadonlySet<string> = new Set([
 
 function evidenceOf(session: SessionFacts | undefined): Pick<Refusal, 'body'> {
   if (session === undefined) return {};
-  return { body: { source: session.sourceId, observed: session.standing.verdict.observed } };
+  const { observed, reason } = session.standing.verdict;
+  // Of a page that needs aal2: why the sign-in was none.
+  return { body: { source: session.sourceId, observed, ...(reason === undefined ? {} : { reason }) } };
 }
 
 /**
