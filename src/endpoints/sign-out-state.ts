@@ -29,6 +29,9 @@ export function readSignOutState(
   if (state === null || state.length > 512) return undefined;
   const bytes = sealing.openShared(purpose, Buffer.from(state, 'base64url'), purpose);
   if (bytes === undefined) return undefined;
-  const [sourceId, madeAt] = JSON.parse(bytes.toString('utf8')) as [string, number];
+  const content = JSON.parse(bytes.toString('utf8')) as unknown;
+  // Another version of us may have written another shape.
+  if (!Array.isArray(content)) return undefined;
+  const [sourceId, madeAt] = content as [string, number];
   return Math.abs(nowSeconds(clock) - madeAt) <= stateLifeSeconds ? sourceId : undefined;
 }
