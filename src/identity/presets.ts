@@ -1,6 +1,6 @@
 import type { UpstreamConfig } from '../config/schema.ts';
 
-/** A header, and the claim whose value it carries: `user`, `email`, `name`, `groups`, `preferred_username`, or one of the ID token's. */
+/** A header, and the claim whose value it carries: `username` (or `user`), `email`, `name`, `groups`, `preferred_username`, or one of the ID token's. */
 export interface HeaderRule {
   readonly header: string;
   readonly claim: string;

@@ -29,6 +29,7 @@ export function headerValue(
 function claimValue(claim: string, { identity, claims }: HeldRecord): unknown {
   switch (claim) {
     case 'user':
+    case 'username':
       return identity.username;
     case 'email':
       return identity.emailVerified ? identity.email : undefined;

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
@@ -125,6 +126,18 @@ t.test("the operator's list replaces the preset's and may name any claim", async
     'X-When',
     'X-Who',
   ]);
+});
+
+t.test('a header carries whatever the reference says that one may carry', async (t) => {
+  const reference = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  const [, section = ''] =
+    /^### `upstream\.identity_headers\[\]\.claim`\n([^]*?)\n- Type/m.exec(reference) ?? [];
+  const named = [...section.matchAll(/`([a-z_]+)`/g)].map(([, claim = '']) => claim);
+  t.ok(named.includes('username') && named.includes('sub'));
+  for (const claim of named) {
+    const sent = await headersOf(upstream({ identity_headers: [{ header: 'X-Who', claim }] }));
+    t.match(sent['X-Who'], /./, claim);
+  }
 });
 
 t.test('a group that holds a comma is left out and told', async (t) => {

@@ -5,7 +5,8 @@ const identityHeader = z
   .strictObject({
     header: text().meta({ description: 'Name of the request header.', examples: ['X-WEBAUTH-USER'] }),
     claim: text().meta({
-      description: 'What it carries, e.g. `username`, `email`, `name`, `groups`, `sub`.',
+      description:
+        'What it carries: `username` (the one that is bound), `email` (a verified one), `name`, `groups`, or a claim of the ID token, e.g. `sub`.',
       examples: ['username'],
     }),
   })
