@@ -173,7 +173,7 @@ function cureOf(cause: string, kind: RedisServers['kind']): string {
     return 'give session.redis.username and password_file';
   // What a transaction holds is refused when it is to be carried out.
   if (cause.includes('NOPERM') || cause.includes('EXECABORT')) {
-    return 'give the user what docs/sessions.md lists';
+    return 'give the user what docs/redis.md lists';
   }
   if (cause.includes('READONLY')) return 'point session.redis.url at the primary';
   if (cause.includes('no answer'))
