@@ -242,6 +242,11 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       ...{ logFault, logWarning, logInfo },
     };
     const openBearer = createBearer(signIns);
+    const refresh = createTokenRefresh({
+      ...{ sessions: opened, store, audit, meter, clock, randomness },
+      ...{ current: () => inForce().generation, logWarning, logFault: logOwnFault },
+    });
+    closers.push(() => refresh.close());
     const server = await createPublicServer(config, {
       generations,
       sessions,
@@ -250,11 +255,13 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       endSession: (request, record, cookieValue) =>
         endSession({ sessions, audit, meter, sealing, clock }, request, record, cookieValue),
       openBearer,
+      refreshSession: (...noticed) => refresh.due(...noticed),
       render: createRenderer({ clock }),
       registerEndpoints: (scope) =>
         registerEndpoints(scope, {
           ...signIns,
           openBearer,
+          refreshSession: (...noticed) => refresh.due(...noticed),
           jwks: () => reloads.jwks(),
           ...(seat && { rates: seat.rates, workers: seat.workers }),
         }),

@@ -12,6 +12,7 @@ const levels: Readonly<Record<AuditAction, 'info' | 'warn'>> = {
   'signin.succeeded': 'info',
   'signin.failed': 'warn',
   'session.stepped_up': 'info',
+  'session.refreshed': 'info',
   'session.ended': 'info',
   'sessions.revoked': 'info',
   'identity.username_conflict': 'warn',

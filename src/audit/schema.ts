@@ -5,9 +5,6 @@ interface Schema {
   readonly [keyword: string]: unknown;
 }
 
-/** Actions of SPEC section 9 that `AuditAction` gains with the features that write them. */
-type LaterAction = 'session.refreshed';
-
 interface OwnFields {
   readonly description: string;
   readonly required: readonly string[];
@@ -69,7 +66,7 @@ const mfaSettings: Schema = {
   required: ['acr_values', 'require_oidc_amr_mfa'],
 };
 
-const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
+const ownFields: Readonly<Record<AuditAction, OwnFields>> = {
   'tenant.auth_policy.oidc_mfa.rejected': {
     description: 'A sign-in was refused because MFA was not asserted.',
     required: ['observed', 'required', 'reason', 'hint', 'log_row'],
@@ -156,9 +153,25 @@ const ownFields: Readonly<Record<AuditAction | LaterAction, OwnFields>> = {
     },
   },
   'session.refreshed': {
-    description: "A session's tokens were refreshed.",
-    required: ['session_id'],
-    properties: { session_id: sessionId, aal, result: text, reason },
+    description:
+      "A session's tokens were refreshed; or its refresh token was given up, and the session lives on to its own limits.",
+    required: ['session_id', 'result', 'aal', 'lowered'],
+    properties: {
+      session_id: sessionId,
+      result: {
+        enum: ['refreshed', 'lowered', 'refused', 'rejected'],
+        description:
+          'lowered: refreshed, and the refreshed ID token contradicts the evidence; refused: by the IdP; rejected: its answer, by the checks.',
+      },
+      aal: { ...aal, description: 'That of the session, from now on.' },
+      lowered: { type: 'boolean', description: 'Whether this refresh has taken its AAL2.' },
+      reason,
+      observed,
+      groups: { type: 'array', items: text, description: 'The groups from now on, where they have changed.' },
+      detail: { type: 'string', description: 'Which check of the answer failed.' },
+      idp_error: text,
+      idp_error_description: text,
+    },
   },
   'session.ended': {
     description: 'A session ended.',

@@ -8,6 +8,8 @@ export type AuditAction =
   | 'signin.succeeded'
   | 'signin.failed'
   | 'session.stepped_up'
+  /** A session's tokens were refreshed, or will be no more. */
+  | 'session.refreshed'
   | 'session.ended'
   | 'sessions.revoked'
   | 'identity.username_conflict'

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { RateCounter } from '../kernel/rate.ts';
 import type { Refusal } from '../kernel/refusal.ts';
-import type { RenderedResponse } from '../proxy/types.ts';
+import type { RefreshSession, RenderedResponse } from '../proxy/types.ts';
 import type { OpenBearer } from '../signin/bearer.ts';
 import type { SignInFlow } from '../signin/flow.ts';
 import type { Ledger } from '../signin/ledger.ts';
@@ -15,6 +15,8 @@ export interface EndpointDeps extends SignInDeps {
   readonly jwks: () => { readonly keys: readonly object[] };
   /** Opens access tokens for the proxy too, so that both know the same of them; absent: forward auth has its own. */
   readonly openBearer?: OpenBearer;
+  /** Without it, tokens are never refreshed. */
+  readonly refreshSession?: RefreshSession;
   /** Counts for all processes on the port; absent: this one is all there is. */
   readonly rates?: RateCounter | undefined;
   /** How many processes share the port; default 1. */

@@ -28,7 +28,8 @@ import { answerHeaders } from './security-headers.ts';
  * or says too little.
  */
 export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): void {
-  const judge = createGate(tools.sessions, tools.clock, tools.openBearer ?? createBearer(tools));
+  const openBearer = tools.openBearer ?? createBearer(tools);
+  const judge = createGate(tools.sessions, tools.clock, openBearer, tools.refreshSession);
   const trust = new WeakMap<Generation, AddressTest>();
 
   const warned = new WeakSet<Generation>();

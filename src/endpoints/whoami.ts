@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Standing } from '../assurance/types.ts';
+import { isRefreshDue } from '../session/kept-tokens.ts';
 import type { HeldRecord } from '../session/types.ts';
 import { findSession } from './current-session.ts';
 import { addEndpoint, send, type EndpointTools } from './endpoint.ts';
@@ -21,6 +22,10 @@ export function addWhoami(scope: FastifyInstance, tools: EndpointTools): void {
           renderRefusal({ status: 401, code }, facts, request.generation, {}, tools.clock.nowMs()),
         );
       }
+      // What it says it says at once: that of a session whose tokens come later.
+      const { facts, generation } = request;
+      if (isRefreshDue(session.opened, tools.clock.nowMs()))
+        void tools.refreshSession?.(session.opened, facts, generation);
       const body = JSON.stringify(describeSession(session.opened.record, session.standing));
       return send(reply, { status: 200, headers: jsonHeaders, body });
     },

@@ -1,3 +1,5 @@
+import { hasControlCharacter } from './characters.ts';
+
 type Claims = Readonly<Record<string, unknown>>;
 
 /** Beyond these nobody can say whether the list is whole. */
@@ -26,6 +28,17 @@ export function resolveGroups(
     groups.push(group);
   }
   return groups;
+}
+
+/**
+ * The groups in a refreshed ID token, which a session's groups follow; `undefined` where it has no list that can be read whole: then they
+ * stay as they were.
+ */
+export function refreshedGroups(claims: Claims, groupsClaim: string): readonly string[] | undefined {
+  if (!Object.hasOwn(claims, groupsClaim) || !Array.isArray(claims[groupsClaim])) return undefined;
+  const groups = resolveGroups(claims, claims, groupsClaim);
+  // As at the sign-in: what breaks a header's line comes of nobody honest.
+  return groups?.some(hasControlCharacter) === true ? undefined : groups;
 }
 
 function isOverage(claims: Claims, groupsClaim: string): boolean {

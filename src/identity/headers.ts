@@ -81,7 +81,9 @@ export function createIdentityHeaders(
     nowMs: number,
   ): Promise<SignedAssertion> {
     const { outcome } = standing;
-    const key = `${session.record.id} ${outcome.aal} ${outcome.status} ${origin}`;
+    // Of what stands in it, a refresh may change the groups.
+    const { id, identity } = session.record;
+    const key = JSON.stringify([id, outcome.aal, outcome.status, origin, identity.groups]);
     const known = assertions.get(key);
     if (known !== undefined && known.expiresAt * 1000 - renewRemainingMs > nowMs) return known;
     const signed = await signer.sign(session, standing, origin, Math.floor(nowMs / 1000));
@@ -99,15 +101,14 @@ export function createIdentityHeaders(
     const { jwt, expiresAt } = await assertionFor(session, standing, origin, nowMs);
     const headers = [...plain, assertionHeader, jwt];
     const { accessToken, accessTokenExpiresAt } = session.record.tokens;
-    const accessTokenLives = accessTokenExpiresAt === undefined || accessTokenExpiresAt * 1000 > nowMs;
-    if (upstream.pass_access_token && accessToken !== undefined && accessTokenLives) {
-      headers.push(accessTokenHeader, accessToken);
-    }
+    const tokenDeadFromMs = (accessTokenExpiresAt ?? Infinity) * 1000;
+    const withToken = upstream.pass_access_token && accessToken !== undefined && tokenDeadFromMs > nowMs;
+    if (withToken) headers.push(accessTokenHeader, accessToken);
     const made: Made = {
       standing,
       headers: Object.freeze(headers),
       renewFromMs: expiresAt * 1000 - renewRemainingMs,
-      deadFromMs: expiresAt * 1000 - leastRemainingMs,
+      deadFromMs: Math.min(expiresAt * 1000 - leastRemainingMs, withToken ? tokenDeadFromMs : Infinity),
       renewing: undefined,
     };
     let byOrigin = madeOf.get(session);

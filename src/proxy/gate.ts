@@ -11,9 +11,10 @@ import type { CredentialShape } from '../policy/credential.ts';
 import { decideGate } from '../policy/gate.ts';
 import type { GateRequest, RouteRule, SessionFacts } from '../policy/types.ts';
 import { readCookie, sessionCookie } from '../session/cookie.ts';
+import { isRefreshDue } from '../session/kept-tokens.ts';
 import type { OpenedSession, Sessions } from '../session/types.ts';
 import { refusalOf } from './gate-refusals.ts';
-import type { BearerResult, OpenBearer } from './types.ts';
+import type { BearerResult, OpenBearer, RefreshSession } from './types.ts';
 
 /** What the gate has decided about one request. */
 export interface GateResult {
@@ -41,7 +42,12 @@ export type Gate = (
 const retryAfterSeconds = '5';
 
 /** The gate over a set of sessions. One for HTTP and WebSocket alike. */
-export function createGate(sessions: Sessions, clock: Clock, openBearer?: OpenBearer): Gate {
+export function createGate(
+  sessions: Sessions,
+  clock: Clock,
+  openBearer?: OpenBearer,
+  refreshSession?: RefreshSession,
+): Gate {
   const originSets = new WeakMap<Generation, ReadonlySet<string>>();
   const sessionFacts = new WeakMap<OpenedSession, SessionFacts>();
 
@@ -155,23 +161,55 @@ export function createGate(sessions: Sessions, clock: Clock, openBearer?: OpenBe
     );
     if (cookie === undefined) return conclude(rule, raw, facts, generation, undefined);
     const known = sessions.peek(cookie);
-    if (known !== undefined) return conclude(rule, raw, facts, generation, known);
-    return sessions.open(cookie).then(
-      (session) => conclude(rule, raw, facts, generation, session),
-      (error: unknown) => {
-        if (!isFault(error, 'store_unavailable')) throw error;
-        // Who has no need of a session has no need of the store either; everyone else waits, and keeps the cookie.
-        if (goesWithoutStore(rule)) return conclude(rule, raw, facts, generation, undefined);
-        return {
-          refusal: { status: 503, code: 'store_unavailable', headers: { 'retry-after': retryAfterSeconds } },
-          rule,
-          session: undefined,
-          withSession: false,
-          withCredential: false,
-        };
-      },
-    );
+    if (known !== undefined) return welcome(rule, raw, facts, generation, known, cookie);
+    return sessions
+      .open(cookie)
+      .then(
+        (session) => welcome(rule, raw, facts, generation, session, cookie),
+        withoutStore(rule, raw, facts, generation),
+      );
   };
+
+  /** Where every session passes that came by its cookie: what is due for refresh is begun here, and waited for only where it must be. */
+  function welcome(
+    rule: RouteRule,
+    raw: IncomingMessage,
+    facts: RequestFacts,
+    generation: Generation,
+    session: OpenedSession | undefined,
+    cookie: string,
+  ): GateResult | Promise<GateResult> {
+    const result = conclude(rule, raw, facts, generation, session);
+    if (session === undefined || refreshSession === undefined || !isRefreshDue(session, clock.nowMs()))
+      return result;
+    // A request that gets nowhere has no need of tokens.
+    if (rule.access === 'deny') return result;
+    const refreshed = refreshSession(session, facts, generation);
+    if (refreshed === undefined || !result.withSession) return result;
+    return refreshed
+      .then(() => sessions.open(cookie))
+      .then(
+        (renewed) => conclude(rule, raw, facts, generation, renewed),
+        withoutStore(rule, raw, facts, generation),
+      );
+  }
+
+  function withoutStore(
+    rule: RouteRule,
+    raw: IncomingMessage,
+    facts: RequestFacts,
+    generation: Generation,
+  ): (error: unknown) => GateResult {
+    return (error) => {
+      if (!isFault(error, 'store_unavailable')) throw error;
+      // Who has no need of a session has no need of the store either; everyone else waits, and keeps the cookie.
+      if (goesWithoutStore(rule)) return conclude(rule, raw, facts, generation, undefined);
+      return {
+        ...refused({ status: 503, code: 'store_unavailable', headers: { 'retry-after': retryAfterSeconds } }),
+        rule,
+      };
+    };
+  }
 }
 
 const noToken: BearerResult = {

@@ -92,7 +92,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   // What can't be read or used is found now, not by the first request.
   lanes.of(deps.generations.current());
   const edge = createEdge({ randomness: deps.randomness, logWarning: deps.logWarning });
-  const judge = createGate(deps.sessions, deps.clock, deps.openBearer);
+  const judge = createGate(deps.sessions, deps.clock, deps.openBearer, deps.refreshSession);
   const upgraded = new UpgradedSockets();
 
   app.decorate('upgradedSockets', upgraded);

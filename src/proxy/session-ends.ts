@@ -10,8 +10,8 @@ const lookEveryMs = 60_000;
 const batchSize = 100;
 
 /**
- * Closes what runs under sessions that have ended: WebSockets at once; event streams, long answers and uploads as soon as they turn out
- * not to be on the point of ending anyway.
+ * Closes what runs under sessions that have ended, or may do less than before: WebSockets at once; event streams, long answers and
+ * uploads as soon as they turn out not to be on the point of ending anyway.
  *
  * @returns stops it
  */
@@ -57,7 +57,13 @@ export function closeWithSessions(
     looking = false;
   }
 
-  const stops = [watch.onEnded((keys) => close(new Set(keys))), watch.onDoubt(() => void look())];
+  const closeThese = (keys: readonly string[]): void => close(new Set(keys));
+  // Whoever may do less than when it was opened comes back, and is judged by that.
+  const stops = [
+    watch.onEnded(closeThese),
+    watch.onNarrowed?.(closeThese) ?? (() => undefined),
+    watch.onDoubt(() => void look()),
+  ];
   const timer = setInterval(() => void look(), lookEveryMs).unref();
   return () => {
     stopped = true;

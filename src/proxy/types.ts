@@ -55,6 +55,18 @@ export type OpenBearer = (
   generation: Generation,
 ) => BearerResult | Promise<BearerResult>;
 
+/**
+ * Told of a session whose tokens are due for refresh, by a request that found it so: see to it that they are refreshed. Never throws,
+ * never rejects. Implemented in signin/token-refresh.ts.
+ *
+ * @returns something to wait for, where the request can't do without
+ */
+export type RefreshSession = (
+  session: OpenedSession,
+  facts: RequestFacts,
+  generation: Generation,
+) => Promise<void> | undefined;
+
 /** See {@link OpenBearer}. */
 export type BearerResult =
   | { readonly ok: true; readonly session: OpenedSession }
@@ -79,6 +91,8 @@ export interface PublicServerDeps {
   readonly endSession?: EndSession;
   /** Without it, no access token is taken. */
   readonly openBearer?: OpenBearer;
+  /** Without it, tokens are never refreshed. */
+  readonly refreshSession?: RefreshSession;
   readonly render: RenderRefusal;
   /** Registers everything under `server.path_prefix`; runs in its own Fastify scope, with that prefix. */
   readonly registerEndpoints: (scope: FastifyInstance) => Promise<void>;

@@ -33,6 +33,8 @@ export interface Directory {
   find(kind: IndexKind, issuer: string, value: string): Promise<readonly string[]>;
   /** A session's card, if it has one that opens. @throws store_unavailable */
   card(key: string): Promise<SessionCard | undefined>;
+  /** Notes on its card, if it has one, how a session is judged now. @throws store_unavailable */
+  judged(key: string, judgement: Judgement): Promise<void>;
   /** Every session that has a card; `card` undefined: it does not open. @throws store_unavailable */
   cards(): AsyncIterable<{ readonly key: string; readonly card: SessionCard | undefined }>;
   /** Strikes out what {@link Directory.enter} noted. @throws store_unavailable */
@@ -51,8 +53,8 @@ export interface IndexedSession {
 export const mostPerIndex = 1000;
 
 export const sessionPrefix = 'session:';
-const cardPrefix = 'card:';
-const cardPurpose = 'session-card';
+export const cardPrefix = 'card:';
+export const cardPurpose = 'session-card';
 /** Cards asked for at once while all are listed. */
 const batchSize = 100;
 
@@ -117,6 +119,16 @@ export function createDirectory({
       return [...new Set(found.flat())].map((member) => `${sessionPrefix}${member}`);
     },
     card: openCard,
+    async judged(key, judgement) {
+      const cardKey = cardKeyOf(key);
+      const stored = await store.get(cardKey);
+      const bytes =
+        stored === undefined ? undefined : sealing.openShared(cardPurpose, stored.sealed, cardKey);
+      const card = bytes === undefined ? undefined : decodeCard(bytes);
+      if (stored === undefined || card === undefined) return;
+      const next = sealing.sealShared(cardPurpose, encodeCard({ ...card, judgement }), cardKey);
+      await store.replace(cardKey, stored.sealed, next);
+    },
     async *cards() {
       let batch: string[] = [];
       const openBatch = (): Promise<{ key: string; card: SessionCard | undefined }[]> =>

@@ -1,6 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
+import { announcementOf } from './announcements.ts';
 import type { SessionCard } from './card.ts';
-import { sessionPrefix } from './directory.ts';
 import type { Directory } from './directory.ts';
 import type { Store } from './types.ts';
 
@@ -78,17 +78,3 @@ export function createEndings({
     },
   };
 }
-
-/** The announcement that sessions have ended: a version, and hashes that open nothing. */
-export function announcementOf(keys: readonly string[]): string {
-  return ['1', ...keys.map((key) => key.slice(sessionPrefix.length))].join(' ');
-}
-
-/** The store keys in an announcement; none in what is not one. */
-export function readAnnouncement(message: string): readonly string[] {
-  const [version, ...members] = message.split(' ');
-  if (version !== '1') return [];
-  return members.filter((member) => memberPattern.test(member)).map((member) => `${sessionPrefix}${member}`);
-}
-
-const memberPattern = /^[A-Za-z0-9_-]{43}$/;

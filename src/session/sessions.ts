@@ -4,7 +4,9 @@ import type { Meter } from '../kernel/meter.ts';
 import { randomToken } from '../kernel/randomness.ts';
 import type { Randomness } from '../kernel/randomness.ts';
 import { createDirectory, indexedOf } from './directory.ts';
-import { announcementOf, createEndings, readAnnouncement } from './endings.ts';
+import { announcementOf, readAnnouncement } from './announcements.ts';
+import type { SessionNews } from './announcements.ts';
+import { createEndings } from './endings.ts';
 import type { EndedSession } from './endings.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
 import { isCookieValue } from './sealing.ts';
@@ -12,11 +14,13 @@ import type { Sealing } from './sealing.ts';
 import { endOf, latencyMs, lifeInStore, touchDueAt, touchEveryMs } from './session-limits.ts';
 import { createSessionMemory, fingerprintOf } from './session-memory.ts';
 import type { Entry, SessionMemoryDeps } from './session-memory.ts';
+import { createSessionRewriting } from './session-rewriting.ts';
 import type {
   HeldRecord,
   Judgement,
   OpenedSession,
   SessionRecord,
+  SessionRewriting,
   Sessions,
   SessionWatch,
   Store,
@@ -34,10 +38,13 @@ export interface SessionsDeps extends SessionMemoryDeps {
   readonly onPushedOut?: (ended: EndedSession) => void;
 }
 
+/** A question to the store, on its way. */
 interface Flight {
   readonly promise: Promise<OpenedSession | undefined>;
   /** Ended while it was on its way: what it found must not come back to life. */
   ended: boolean;
+  /** Changed while it was on its way: what it found may be older. */
+  changed: boolean;
 }
 
 /**
@@ -47,18 +54,23 @@ interface Flight {
  * So every use leaves the key at least `idle` to live (never early), a key is written at most once a minute, and it dies
  * at most 60 s late; this holds for any number of replicas, with nothing to agree on.
  */
-export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
+export function createSessions(deps: SessionsDeps): Sessions & SessionWatch & SessionRewriting {
   const { store, sealing, clock, meter } = deps;
   const directory = createDirectory(deps);
   const endings = createEndings({ store, directory, clock });
   const memory = createSessionMemory(deps);
   const flights = new Map<string, Flight>();
   const endListeners = new Set<(keys: readonly string[]) => void>();
+  const narrowListeners = new Set<(keys: readonly string[]) => void>();
   const doubtListeners = new Set<() => void>();
+  const rewriting = createSessionRewriting({
+    ...{ store, sealing, directory, hear },
+    cookieValueOf: (key) => memory.cookieValueOf(key),
+  });
   store.listen({
     heard(message) {
-      const keys = readAnnouncement(message);
-      if (keys.length > 0) drop(keys);
+      const heard = readAnnouncement(message);
+      if (heard !== undefined) hear(heard.news, heard.keys);
     },
     missed() {
       // What ended unheard must not be served: memory asks again for everything.
@@ -66,6 +78,21 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
       for (const listener of doubtListeners) listener();
     },
   });
+
+  function hear(news: SessionNews, keys: readonly string[]): void {
+    if (news === 'ended') {
+      drop(keys);
+      return;
+    }
+    for (const key of keys) {
+      const cookieValue = memory.cookieValueOf(key);
+      if (cookieValue === undefined) continue;
+      const flight = flights.get(cookieValue);
+      if (flight !== undefined) flight.changed = true;
+      memory.forget(cookieValue);
+    }
+    if (news === 'narrowed') for (const listener of narrowListeners) listener(keys);
+  }
 
   /** Forgets ended sessions, and tells whoever holds something under them. */
   function drop(keys: readonly string[]): void {
@@ -106,21 +133,24 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
 
   /** One question to the store for all who ask for the same session at once. */
   function takeOff(cookieValue: string): Flight {
-    const isCurrent = (): boolean => !flight.ended;
-    const promise = load(cookieValue, isCurrent).finally(() => {
+    const state = { ended: false, changed: false };
+    const promise = load(cookieValue, state).finally(() => {
       if (flights.get(cookieValue) === flight) flights.delete(cookieValue);
     });
-    const flight: Flight = { promise, ended: false };
+    const flight: Flight = Object.assign(state, { promise });
     flights.set(cookieValue, flight);
     return flight;
   }
 
-  async function load(cookieValue: string, isCurrent: () => boolean): Promise<OpenedSession | undefined> {
+  async function load(
+    cookieValue: string,
+    flight: Omit<Flight, 'promise'>,
+  ): Promise<OpenedSession | undefined> {
     const key = sealing.sessionKey(cookieValue);
     // From now on, so that an end that is announced while the store is asked finds it.
     memory.expect(key, cookieValue);
     try {
-      return await ask(cookieValue, key, isCurrent);
+      return await ask(cookieValue, key, flight);
     } finally {
       memory.settle(key, cookieValue);
     }
@@ -129,12 +159,15 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
   async function ask(
     cookieValue: string,
     key: string,
-    isCurrent: () => boolean,
+    flight: Omit<Flight, 'promise'>,
   ): Promise<OpenedSession | undefined> {
     const askedAtMs = memory.forwardMs();
     let stored: StoredRecord | undefined;
     try {
-      stored = await store.get(key);
+      do {
+        flight.changed = false;
+        stored = await store.get(key);
+      } while (wasChanged(flight));
     } catch (error) {
       // The request that finds the outage is served from memory like those after it.
       const entry = memory.find(cookieValue);
@@ -143,7 +176,7 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
       if (!memory.mayServe(entry, nowMs)) throw error;
       return memory.use(entry, nowMs);
     }
-    if (!isCurrent()) return undefined;
+    if (flight.ended) return undefined;
     const entry = stored === undefined ? undefined : admit(cookieValue, key, stored);
     if (stored === undefined || entry === undefined) {
       memory.forget(cookieValue);
@@ -171,7 +204,8 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
 
   /** The entry of what the store holds: the one in memory while the sealed bytes are the same, else opened anew. */
   function admit(cookieValue: string, key: string, stored: StoredRecord): Entry | undefined {
-    const fingerprint = fingerprintOf(stored.sealed);
+    // A secret that is listed no more opens nothing, in memory neither.
+    const fingerprint = sealing.id + fingerprintOf(stored.sealed);
     const known = memory.find(cookieValue);
     if (known?.fingerprint === fingerprint) return known;
     const bytes = sealing.openSession(cookieValue, stored.sealed);
@@ -214,7 +248,7 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
     const cookieValue = randomToken(deps.randomness, 256);
     const key = sealing.sessionKey(cookieValue);
     const sealed = sealing.sealSession(cookieValue, encodeRecord(record));
-    const entry = memory.entryOf(record, key, fingerprintOf(sealed));
+    const entry = memory.entryOf(record, key, sealing.id + fingerprintOf(sealed));
     const nowMs = memory.nowOf(entry);
     const ttlMs = lifeInStore(endOf(record, deps), nowMs, deps);
     const pushedOut = await directory.enter(key, record, judgement, {
@@ -255,6 +289,11 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
     return () => endListeners.delete(listener);
   }
 
+  function onNarrowed(listener: (keys: readonly string[]) => void): () => void {
+    narrowListeners.add(listener);
+    return () => narrowListeners.delete(listener);
+  }
+
   function onDoubt(listener: () => void): () => void {
     doubtListeners.add(listener);
     return () => doubtListeners.delete(listener);
@@ -264,5 +303,10 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch {
     return (await store.life(key)) !== undefined;
   }
 
-  return { peek, open, create, end, onEnded, onDoubt, lives };
+  return { peek, open, create, end, onEnded, onNarrowed, onDoubt, lives, ...rewriting };
+}
+
+/** Asked anew, since somebody else writes it. */
+function wasChanged(flight: Omit<Flight, 'promise'>): boolean {
+  return flight.changed;
 }

@@ -194,10 +194,12 @@ export interface StoredSession {
 /** Sessions, as a token refresh sees them. */
 export interface SessionRewriting {
   /**
-   * The whole record of a session that memory holds, by its store key; undefined: memory or the store holds it no longer.
+   * The whole record of a session, by its store key; undefined: the store holds it no longer.
+   *
+   * @param cookieValue where the caller knows it; else the session is found only while memory holds it
    * @throws store_unavailable
    */
-  read(key: string): Promise<StoredSession | undefined>;
+  read(key: string, cookieValue?: string): Promise<StoredSession | undefined>;
   /**
    * Puts another record in a session's place, on every replica at once. It extends nothing: the session's life stays as it is, and one
    * that has ended stays so.

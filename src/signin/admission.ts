@@ -10,8 +10,9 @@ import type { VerifiedSignIn } from '../provider/types.ts';
 import { expiredBoundCookies, lineageOf } from '../session/bound-cookies.ts';
 import { cardOf } from '../session/card.ts';
 import { serializeExpiredCookie, serializeSessionCookie } from '../session/cookie.ts';
+import { keptTokens } from '../session/kept-tokens.ts';
 import { createEndNotes, type NotedSignIn } from '../session/end-notes.ts';
-import type { Identity, Judgement, OpenedSession, SessionRecord, SessionTokens } from '../session/types.ts';
+import type { Identity, Judgement, OpenedSession, SessionRecord } from '../session/types.ts';
 import type { Attempt } from './attempt.ts';
 import { cookieSite } from './attempt-cookies.ts';
 import { recordEnded } from './ended-audit.ts';
@@ -202,7 +203,7 @@ export function createAdmission(deps: SignInDeps): Admission {
       authenticatedAt: now,
       expiresAt: now + Math.floor(generation.config.session.absolute_timeout / 1000),
       forced: attempt.purpose === 'step_up',
-      tokens: keptTokens(signIn, generation.config.upstream.pass_access_token),
+      tokens: keptTokens(signIn, generation.config.upstream.pass_access_token, now),
     };
   }
 
@@ -222,14 +223,4 @@ function whenSignedIn({ createdAt, createdAtMs }: Attempt, { claims }: VerifiedS
 function refuse(code: string, returnTo: string, setCookies: readonly string[]): SignInRefused {
   const plain = { detail: undefined, mfa: undefined, idp: undefined };
   return { kind: 'refused', status: 403, code, ...plain, returnTo, setCookies };
-}
-
-/** Only what somebody will use: the ID token as the hint of sign-out, the access token where the upstream gets it. */
-function keptTokens(signIn: VerifiedSignIn, passAccessToken: boolean): SessionTokens {
-  return {
-    idToken: signIn.idToken,
-    accessToken: passAccessToken ? signIn.accessToken : undefined,
-    accessTokenExpiresAt: passAccessToken ? signIn.accessTokenExpiresAt : undefined,
-    refreshToken: undefined,
-  };
 }

@@ -68,6 +68,15 @@ const examples: Readonly<Record<AuditAction, Readonly<Record<string, unknown>>>>
     previous_auth_time: null,
     reason: 'auth_too_old',
   },
+  'session.refreshed': {
+    session_id: 's-1',
+    result: 'lowered',
+    aal: 'aal1',
+    lowered: true,
+    reason: 'amr_not_mfa',
+    observed: { amr: ['pwd'] },
+    groups: ['dev'],
+  },
   'session.ended': { why: 'signout', session_id: 's-1' },
   'sessions.revoked': {
     actor: 'root',

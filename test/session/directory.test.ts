@@ -2,7 +2,8 @@ import t from 'tap';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
 import { silentMeter } from '../../src/kernel/meter.ts';
 import { createDirectory, mostPerIndex } from '../../src/session/directory.ts';
-import { announcementOf, createEndings, readAnnouncement } from '../../src/session/endings.ts';
+import { announcementOf, readAnnouncement } from '../../src/session/announcements.ts';
+import { createEndings } from '../../src/session/endings.ts';
 import type { EndedSession } from '../../src/session/endings.ts';
 import { createMemoryStore } from '../../src/session/memory-store.ts';
 import { createSealing } from '../../src/session/sealing.ts';
@@ -241,10 +242,12 @@ t.test(
   },
 );
 
-t.test('an announcement is a version and hashes; what is not one means nothing', (t) => {
+t.test('an announcement is a word and hashes; what is not one means nothing', (t) => {
   const key = `session:${'a'.repeat(43)}`;
-  t.same(readAnnouncement(announcementOf([key, key])), [key, key]);
-  for (const other of ['', '1', '2 x', `2 ${'a'.repeat(43)}`, '1 ../../x', `1 ${'a'.repeat(44)}`])
-    t.same(readAnnouncement(other), [], other);
+  for (const news of ['ended', 'changed', 'narrowed'] as const)
+    t.same(readAnnouncement(announcementOf([key, key], news)), { news, keys: [key, key] });
+  t.equal(announcementOf([key]), `1 ${'a'.repeat(43)}`, 'as releases before this one read it');
+  for (const other of ['', '1', '2 x', `4 ${'a'.repeat(43)}`, '1 ../../x', `1 ${'a'.repeat(44)}`])
+    t.equal(readAnnouncement(other), undefined, other);
   t.end();
 });

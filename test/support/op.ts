@@ -48,6 +48,8 @@ export interface OpRequest {
 /** A network or protocol fault to answer with, instead of (or, for delay and contentType, on top of) the real answer. */
 export type Fault =
   | { readonly kind: 'delay'; readonly ms: number }
+  /** Answers as it would, but not before the test says so. */
+  | { readonly kind: 'hold'; readonly until: Promise<unknown> }
   /** Accepts the request and never answers. */
   | { readonly kind: 'hang' }
   | { readonly kind: 'reset' }
@@ -463,6 +465,10 @@ class RunningOp implements TestOp {
     }
     if (fault.kind === 'delay') {
       await new Promise((resolve) => setTimeout(resolve, fault.ms).unref());
+      return true;
+    }
+    if (fault.kind === 'hold') {
+      await fault.until;
       return true;
     }
     this.requests.push({ endpoint, method: request.method ?? '', params: {}, headers: request.headers });
