@@ -109,7 +109,11 @@ export function createBearer(deps: SignInDeps): OpenBearer {
     const lifeMs = result.ok ? Math.min(maxRememberedMs, Number(claims['exp']) * 1000 - nowMs) : refusedMs;
     if (lifeMs > 0) memoryOf(generation).good.set(hash, { result, untilMs: nowMs + lifeMs });
     if (result.ok) countVerdict(result.session, hash, source, facts, generation);
-    else tell(result.code, facts, source);
+    else {
+      // Whose identity provider gives out tokens at will could fill the audit trail with conflicts.
+      bound.count(facts.clientIp);
+      tell(result.code, facts, source);
+    }
     return result;
   }
 
@@ -180,9 +184,10 @@ export function createBearer(deps: SignInDeps): OpenBearer {
     hash: string,
     source: Source,
     facts: RequestFacts,
-    { config: { upstream } }: Generation,
+    generation: Generation,
   ): Promise<BearerResult> {
     const { config } = source;
+    const { upstream } = generation.config;
     const named = resolveIdentity(
       { claims, profile: claims },
       config,
@@ -199,13 +204,6 @@ export function createBearer(deps: SignInDeps): OpenBearer {
     const { issuer } = config;
     if (!resolved.ok && !(upstream.username.bind && (await isGranted(bindings, { identity, issuer }))))
       return refusedUser(resolved.code);
-    if (upstream.username.bind) {
-      const conflict = await claimIdentity(bindings, { identity, issuer, source: config.id }, upstream);
-      if (conflict !== undefined) {
-        createRecorder(deps, { facts, source }).conflicted(conflict, auditUser(identity));
-        return refusedUser(conflict.code);
-      }
-    }
     const iat = Number(claims['iat']);
     const record: SessionRecord = {
       version: 1,
@@ -227,7 +225,17 @@ export function createBearer(deps: SignInDeps): OpenBearer {
         refreshToken: undefined,
       },
     };
-    return { ok: true, session: { record } };
+    const session: OpenedSession = { record };
+    // A token whose assurance is refused takes no name, as no sign-in does: whoever has but a password would keep names for good.
+    const admitted = generation.standing(session, clock.nowMs())?.outcome.admit === true;
+    if (admitted && upstream.username.bind) {
+      const conflict = await claimIdentity(bindings, { identity, issuer, source: config.id }, upstream);
+      if (conflict !== undefined) {
+        createRecorder(deps, { facts, source }).conflicted(conflict, auditUser(identity));
+        return refusedUser(conflict.code);
+      }
+    }
+    return { ok: true, session };
   }
 
   return function openBearer(token, facts, generation) {

@@ -15,13 +15,14 @@ export interface EchoUpstream {
   close(): Promise<void>;
 }
 
-/** An app that answers every request with what it saw of it, as JSON. */
+/** An app that answers every request with what it saw of it, as JSON; below `…/set-cookie` with a cookie of its own. */
 export async function startEchoUpstream(): Promise<EchoUpstream> {
   const seen: SeenByUpstream[] = [];
   const server = createServer((request, response) => {
     const entry = { method: request.method ?? '', url: request.url ?? '', headers: flatten(request) };
     seen.push(entry);
     response.setHeader('content-type', 'application/json');
+    if (entry.url.endsWith('/set-cookie')) response.setHeader('set-cookie', 'app=1; Path=/');
     response.end(JSON.stringify(entry));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
