@@ -2,35 +2,68 @@ import type { SessionCard } from '../../session/card.ts';
 import { isChosen, type Choice } from './choice.ts';
 import { visible, type Workplace } from './workplace.ts';
 
+/** Sessions looked for at once: a store may be a millisecond away. */
+const batchSize = 100;
+
 /** `sallyport sessions list`: the sessions that are alive, the newest first. */
 export async function listSessions(place: Workplace, choice: Choice, json: boolean): Promise<number> {
   const cards: SessionCard[] = [];
   let unreadable = 0;
-  for await (const { key, card } of place.directory.cards()) {
-    if (card === undefined) {
-      // Entered before its record was stored, or left behind by one that has ended: neither is a session.
-      if ((await place.store.life(key)) !== undefined) unreadable += 1;
-    } else if (isChosen(choice, card) && (await place.store.life(key)) !== undefined) cards.push(card);
+  let batch: Listed[] = [];
+  const look = async (): Promise<void> => {
+    const asked = batch;
+    batch = [];
+    // Entered before its record was stored, or left behind by one that has ended: neither is a session.
+    const lives = await Promise.all(asked.map(({ key }) => place.store.life(key)));
+    for (const [at, { card }] of asked.entries()) {
+      if (lives[at] === undefined) continue;
+      if (card === undefined) unreadable += 1;
+      else cards.push(card);
+    }
+  };
+  for await (const listed of place.directory.cards()) {
+    if (listed.card !== undefined && !isChosen(choice, listed.card)) continue;
+    if (batch.push(listed) === batchSize) await look();
   }
+  await look();
   cards.sort((one, other) => other.issuedAt - one.issuedAt);
-  if (json) {
-    place.say(JSON.stringify(cards.map(describeCard), undefined, 2));
-  } else {
-    const rows = cards.map(rowOf);
-    const widths = rowTitles.map((title, at) =>
-      Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)),
-    );
-    for (const row of [rowTitles, ...rows])
-      place.say(
-        row
-          .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-          .join('  ')
-          .trimEnd(),
-      );
-  }
+  if (json) sayJson(place, cards);
+  else sayTable(place, cards);
   if (unreadable > 0)
     place.complain(`${unreadable} more were sealed with a secret that is not listed, or by another version`);
   return 0;
+}
+
+interface Listed {
+  readonly key: string;
+  readonly card: SessionCard | undefined;
+}
+
+/** One array, a session at a time: a hundred thousand of them would not fit into one text. */
+function sayJson({ say }: Workplace, cards: readonly SessionCard[]): void {
+  if (cards.length === 0) {
+    say('[]');
+    return;
+  }
+  say('[');
+  for (const [at, card] of cards.entries()) {
+    const text = JSON.stringify(describeCard(card), undefined, 2).replaceAll('\n', '\n  ');
+    say(`  ${text}${at < cards.length - 1 ? ',' : ''}`);
+  }
+  say(']');
+}
+
+function sayTable({ say }: Workplace, cards: readonly SessionCard[]): void {
+  const widths = rowTitles.map((title) => title.length);
+  for (const card of cards)
+    for (const [at, cell] of rowOf(card).entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length);
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd();
+  say(line(rowTitles));
+  for (const card of cards) say(line(rowOf(card)));
 }
 
 const rowTitles = ['ID', 'SOURCE', 'USER', 'EMAIL', 'AAL', 'EVIDENCE', 'SINCE', 'ENDS BY'];
