@@ -254,3 +254,25 @@ t.test(
     t.notMatch(violations.join('\n'), /frame-ancestors|Refused|Framing/);
   },
 );
+
+t.test('metrics of all replicas together count each end once, as the audit trail does', async (t) => {
+  const pages = await Promise.all(
+    replicas.map(async ({ operations }) => (await fetch(`http://${operations}/metrics`)).text()),
+  );
+  const sum = (series: string): number =>
+    pages
+      .map((page) => page.split('\n').find((line) => line.startsWith(`${series} `)) ?? `${series} 0`)
+      .reduce((total, line) => total + Number(line.slice(series.length + 1)), 0);
+  const ended = replicas
+    .flatMap(({ audit }) => audit.lines())
+    .filter(({ action }) => action === 'session.ended');
+  for (const why of ['signout', 'backchannel', 'frontchannel', 'replaced']) {
+    const count = ended.filter((line) => line['why'] === why).length;
+    t.ok(count > 0, why);
+    t.equal(sum(`sallyport_sessions_ended_total{why="${why}"}`), count, why);
+  }
+  // By what was asked, whether or not a session was left: the OP also calls after a sign-out that began here.
+  t.ok(sum('sallyport_logouts_total{kind="backchannel"}') >= 4);
+  t.equal(sum('sallyport_logouts_total{kind="frontchannel"}'), 1);
+  t.equal(sum('sallyport_logouts_total{kind="rp_initiated"}'), 1);
+});
