@@ -80,7 +80,8 @@ export async function furnishRefreshHouse(options: RefreshHouseOptions = {}) {
   };
   op.tamperTokenResponse = (body) => {
     if (!idp.noIdToken) return body;
-    const { id_token: idToken, ...rest } = body;
+    const { ...rest } = body;
+    delete rest['id_token'];
     return rest;
   };
   const replicas: TestSallyport[] = [];

@@ -76,6 +76,36 @@ export async function holdToStoreContract(t: Test, { store, elapse }: StoreUnder
     t.equal(await store.putIfAbsent('again', value, 60_000), true);
   });
 
+  await t.test(
+    'compare and set: where the expected value stands, and nowhere else; the life stays',
+    async (t) => {
+      const [one, two] = [Buffer.from([0xff, 0, 1]), Buffer.from([0xff, 0, 2])];
+      t.equal(await store.replace('cas', one, two), false, 'nothing is not the empty value');
+      t.equal(await store.replace('cas', Buffer.alloc(0), two), false);
+      t.equal(await store.get('cas'), undefined, 'and nothing comes of it');
+      await store.put('cas', one, 60_000);
+      t.equal(await store.replace('cas', two, one), false);
+      const answers = await Promise.all(Array.from({ length: 10 }, () => store.replace('cas', one, two)));
+      t.equal(answers.filter(Boolean).length, 1, 'one of all who try');
+      const replaced = await store.get('cas');
+      t.same(replaced?.sealed, two);
+      t.ok(replaced!.ttlMs > 50_000 && replaced!.ttlMs <= 60_000, String(replaced?.ttlMs));
+
+      t.equal(await store.touchIf('cas', one, 90_000), false);
+      t.ok((await store.get('cas'))!.ttlMs <= 60_000);
+      t.equal(await store.touchIf('cas', two, 90_000), true);
+      t.ok((await store.get('cas'))!.ttlMs > 80_000);
+      t.equal(await store.deleteIf('cas', one), false);
+      t.ok(await store.get('cas'));
+      t.equal(await store.deleteIf('cas', two), true);
+      t.equal(await store.deleteIf('cas', two), false);
+      t.equal(await store.touchIf('cas', two, 1000), false);
+      await store.putIfAbsent('cas-forever', one, undefined);
+      t.equal(await store.replace('cas-forever', one, two), true);
+      t.equal((await store.get('cas-forever'))?.ttlMs, Infinity);
+    },
+  );
+
   await t.test('a key without a life stays', async (t) => {
     t.equal(await store.putIfAbsent('forever', value, undefined), true);
     t.equal((await store.get('forever'))?.ttlMs, Infinity);
