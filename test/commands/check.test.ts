@@ -139,7 +139,7 @@ t.test('check', async (t) => {
     t.teardown(() => full.stop());
     const { status, text } = await check({ redisUrl: full.url });
     t.equal(status, 1);
-    t.match(text, /fail\s+eviction policy allkeys-lru drops sessions/);
+    t.match(text, /fail\s+127\.0\.0\.1:\d+: eviction policy allkeys-lru drops sessions/);
   });
 
   t.test('a route that can never match, or opens what the preset closes, is a warning, exit 0', async (t) => {

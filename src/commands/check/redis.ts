@@ -141,7 +141,7 @@ function judgeServer(inspection: RedisInspection): Finding[] {
   if (evictionPolicy === undefined)
     return [server, warn(`${where} does not tell its eviction policy`, noEviction)];
   if (evictionPolicy === 'noeviction') return [server, ok(`eviction policy noeviction`)];
-  const message = `eviction policy ${evictionPolicy} drops sessions when memory is full`;
+  const message = `${where}: eviction policy ${evictionPolicy} drops sessions when memory is full`;
   // Without a limit of its own it never comes to that; but somebody will set one.
   return [
     server,
