@@ -9,6 +9,7 @@ import { ok, warn, type Area } from './check/finding.ts';
 import { checkRedis } from './check/redis.ts';
 import { registrations, routeTable } from './check/registration.ts';
 import { checkRoutes } from './check/routes.ts';
+import { checkSessionSeals } from './check/session-seals.ts';
 import { checkSource } from './check/source.ts';
 import { checkUpstream } from './check/upstream.ts';
 
@@ -112,6 +113,7 @@ async function inspect(config: Config, path: string, warnings: readonly string[]
     ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
     checkRedis(config.session),
     checkDurable(config),
+    checkSessionSeals(config),
     checkUpstream(config.upstream, publicHost),
   ]);
   const areas = [

@@ -132,7 +132,7 @@ export const session = z
       .optional()
       .meta({
         description:
-          'Sealing secrets, 32 bytes or more each, taken as they are; the first seals, all open, so that a new one put in front rotates without signing anyone out. Required, here or as `secret_files`.',
+          'Sealing secrets, 32 bytes or more each, taken as they are; the first seals, all open: add a new one second on every replica, then put it first, and nobody is signed out (docs/operations.md). Required, here or as `secret_files`.',
         examples: [['${SALLYPORT_SECRET}']],
       }),
     secret_files: z
