@@ -163,7 +163,7 @@ t.test('check', async (t) => {
     t.equal(report.failed, 0);
     t.strictSame(
       report.areas.map(({ name }) => name),
-      ['configuration', 'source idp', 'redis', 'durable records', 'upstream'],
+      ['configuration', 'source idp', 'redis', 'durable records', 'sessions', 'upstream'],
     );
   });
 
