@@ -104,6 +104,7 @@ export const texts = {
     most: (count: number, unit: string): string => `Highest: ${count} ${unit}`,
     perDay: 'in a day',
     perHour: 'in an hour',
+    now: 'now',
     asTable: 'As a table',
     from: 'From',
     total: 'Total',

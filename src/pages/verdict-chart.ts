@@ -51,7 +51,7 @@ export function verdictChart({ sourceName, span, unit, buckets }: VerdictChart):
         ${buckets.map((bucket, index) => bar(bucket, index, most))}
         <path class="base" d="M0 ${height - 0.5}H${buckets.length * step}" />
       </svg>
-      <p class="axis"><span>${buckets[0]?.label}</span><span>${buckets.at(-1)?.label}</span></p>
+      <p class="axis"><span>${buckets[0]?.label}</span><span>${texts.status.now}</span></p>
       <ul class="legend">
         ${present.map(([series, count]) => html`<li class="v-${series}">${texts.status.series[series]} <b>${count}</b></li>`)}
       </ul>
