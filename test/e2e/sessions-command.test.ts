@@ -5,6 +5,10 @@ import { Redis } from 'ioredis';
 import t from 'tap';
 import { stringify } from 'yaml';
 import { dispatch } from '../../src/commands/index.ts';
+import { systemRandomness } from '../../src/kernel/randomness.ts';
+import { cardOf, encodeCard } from '../../src/session/card.ts';
+import { createSealing } from '../../src/session/sealing.ts';
+import { makeRecord } from '../session/record-fixture.ts';
 import { assertAuditLines } from '../support/audit-lines.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { startOp } from '../support/op.ts';
@@ -227,6 +231,41 @@ t.test(
       t.same(await complete(), outcome, args.join(' '));
       await run('revoke', '--sub', 'gina');
     }
+  },
+);
+
+t.test(
+  'hundreds of sessions are listed, the newest first; what has ended or lacks its record is none',
+  async (t) => {
+    const admin = new Redis(redis.port, '127.0.0.1');
+    t.teardown(() => admin.disconnect());
+    const sealing = createSealing(
+      [Buffer.from('0123456789abcdef0123456789abcdef-of-the-tests')],
+      systemRandomness,
+    );
+    const count = 250;
+    const pipeline = admin.pipeline();
+    for (let at = 0; at <= count; at += 1) {
+      const hash = systemRandomness.bytes(32).toString('base64url');
+      const record = makeRecord(Date.now() - at * 1000, { id: `many-${at}`, source: 'many' });
+      const card = sealing.sealShared('session-card', encodeCard(cardOf(record, undefined)), `card:${hash}`);
+      pipeline.set(`sallyport:card:${hash}`, card, 'PX', 60_000);
+      // The last one's record was never stored.
+      if (at < count) pipeline.set(`sallyport:session:${hash}`, 'sealed', 'PX', 60_000);
+    }
+    await pipeline.exec();
+    const { status, out } = await run('list', '--source', 'many', '--json');
+    t.equal(status, 0);
+    const ids = (JSON.parse(out) as { id: string }[]).map(({ id }) => id);
+    t.same(
+      ids,
+      Array.from({ length: count }, (_, at) => `many-${at}`),
+    );
+    const table = (await run('list', '--source', 'many')).out.trimEnd().split('\n');
+    t.equal(table.length, count + 1);
+    t.match(table[1], /^many-0 /);
+    t.match(await run('list', '--source', 'nobody', '--json'), { status: 0, out: '[]\n' });
+    t.match(await run('revoke', '--source', 'many'), { status: 0, out: `${count} sessions ended` });
   },
 );
 
