@@ -1,12 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { createRemoteJWKSet, customFetch, jwtVerify, type JWTPayload } from 'jose';
 import t from 'tap';
 import { dispatch } from '../../src/commands/index.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { openDesk, startReplica } from '../reload/stage.ts';
+import { applied, openDesk, startReplica } from '../reload/stage.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { signJws, startOp } from '../support/op.ts';
 import { startRedis } from '../support/redis.ts';
@@ -197,6 +197,54 @@ t.test('a secret put first at once, replica by replica: names stay whose they ar
     await signIn(two, 'early-bird'),
     'the copy of the binding opens with the secret under which it stands',
   );
+});
+
+t.test('secrets in files are rotated by writing the files anew, under running requests', async (t) => {
+  const desk = openDesk();
+  const [first, second] = ['first', 'second'].map((name) => join(desk.directory, name)) as [string, string];
+  const writeSecrets = (one: string, two: string): void => {
+    for (const [file, secret] of [
+      [first, one],
+      [second, two],
+    ] as const) {
+      writeFileSync(`${file}.new`, `${secret}\n`);
+      renameSync(`${file}.new`, file);
+    }
+  };
+  writeSecrets(a, b);
+  const origin = origins[0];
+  desk.write({
+    server: { listen: new URL(origin).host, public_url: origin, rate_limit: { sign_in: '10000/1m' } },
+    operations: { listen: '127.0.0.1:0' },
+    upstream: { url: upstream.url },
+    session: { secret_files: [first, second], redis: { url: redis.url }, cache: '0s' },
+    log: { access: false },
+    sources: [{ ...testClient, id: 'idp', issuer: op.issuer, mfa: { mode: 'carry_over' } }],
+  });
+  const replica = await startReplica(desk.path);
+  t.teardown(async () => {
+    await replica.close();
+    desk.clear();
+  });
+  const place = { ...replica, origin, desk } as unknown as Replica;
+  const cookie = await signIn(place, 'filed');
+  let [asked, refused, asking] = [0, 0, true];
+  const traffic = (async () => {
+    while (asking) {
+      asked += 1;
+      if ((await statusAt(place, cookie)) !== 200) refused += 1;
+    }
+  })();
+  const before = replica.told(applied).length;
+  writeSecrets(b, a);
+  await until(() => replica.told(applied).length > before, 'the reload');
+  await until(async () => (await checked(place, 'durable records'))[0]?.['status'] === 'ok', 'sealed anew');
+  const seen = asked;
+  await until(() => asked > seen + 5);
+  asking = false;
+  await traffic;
+  t.equal(refused, 0, 'not one request of the session was turned away');
+  t.match(await checked(place, 'sessions'), [{ status: 'warn', message: /sealed by an older secret/ }]);
 });
 
 t.test('check fails while a durable record needs a secret that is not listed', async (t) => {
