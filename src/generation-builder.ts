@@ -5,6 +5,7 @@ import type { Config, SourceConfig } from './config/schema.ts';
 import type { Generation, Source } from './generation.ts';
 import type { IdentityHeaders } from './identity/headers.ts';
 import { SallyportError } from './kernel/error.ts';
+import { createRecent, recentSessions } from './kernel/recent.ts';
 import { presetRoutes } from './policy/forge-routes.ts';
 import { compileRoutes, ruleOfConfig } from './policy/routes.ts';
 import type { RouteRule } from './policy/types.ts';
@@ -41,7 +42,7 @@ export function buildGeneration(config: Config, parts: GenerationParts): Generat
     sources.set(source.id, { config: source, policy, provider: parts.providerOf(source, policy) });
   }
   const matchRoute = compileRoutes(routeRules(config));
-  const standings = new WeakMap<OpenedSession, Standing>();
+  const standings = createRecent<OpenedSession, Standing>(recentSessions);
 
   return Object.freeze<Generation>({
     config,

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 
 import type { UpstreamConfig } from '../config/schema.ts';
+import { createRecent, recentSessions } from '../kernel/recent.ts';
 import type { OpenedSession } from '../session/types.ts';
 import type { AssertionSigner, SignedAssertion } from './assertion.ts';
 import { headerRules } from './presets.ts';
@@ -49,7 +50,7 @@ interface Made {
 const leastRemainingMs = 10_000;
 const renewRemainingMs = 20_000;
 /** Assertions kept by session id: an opened session that memory has dropped and opened again keeps its assertion. */
-const keptAssertions = 20_000;
+const keptAssertions = 4_096;
 
 /** Makes the identity headers of an upstream (SPEC section 7). */
 export function createIdentityHeaders(
@@ -58,8 +59,8 @@ export function createIdentityHeaders(
   { onGroupOmitted = () => undefined }: IdentityHeadersOptions = {},
 ): IdentityHeaders {
   const rules = headerRules(upstream);
-  const plainOf = new WeakMap<OpenedSession, readonly string[]>();
-  const madeOf = new WeakMap<OpenedSession, Map<string, Made>>();
+  const plainOf = createRecent<OpenedSession, readonly string[]>(recentSessions);
+  const madeOf = createRecent<OpenedSession, Map<string, Made>>(recentSessions);
   const assertions = new LRUCache<string, SignedAssertion>({ max: keptAssertions });
 
   function plainHeaders(session: OpenedSession): readonly string[] {

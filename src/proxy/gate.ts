@@ -3,6 +3,7 @@ import type { Standing } from '../assurance/types.ts';
 import type { Generation } from '../generation.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { isFault, type FaultCode } from '../kernel/error.ts';
+import { createRecent, recentSessions } from '../kernel/recent.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { canonicalTarget } from '../policy/canonical-target.ts';
@@ -49,7 +50,7 @@ export function createGate(
   refreshSession?: RefreshSession,
 ): Gate {
   const originSets = new WeakMap<Generation, ReadonlySet<string>>();
-  const sessionFacts = new WeakMap<OpenedSession, SessionFacts>();
+  const sessionFacts = createRecent<OpenedSession, SessionFacts>(recentSessions);
 
   function originsOf(generation: Generation): ReadonlySet<string> {
     let origins = originSets.get(generation);

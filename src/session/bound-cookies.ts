@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { createRecent, recentSessions } from '../kernel/recent.ts';
 import type { Sealing } from './sealing.ts';
 import type { OpenedSession, SessionRecord } from './types.ts';
 
@@ -52,7 +53,7 @@ export function createBoundCookies(
   if (names.length === 0) return undefined;
   const bound = new Set(names.map((name) => name.toLowerCase()));
   const mention = new RegExp(names.map((name) => name.replace(/[^\w-]/g, '\\$&')).join('|'), 'i');
-  const remembered = new WeakMap<OpenedSession, Map<string, Tags>>();
+  const remembered = createRecent<OpenedSession, Map<string, Tags>>(recentSessions);
 
   /** The tag under each secret, the first one's first: that one tags, all verify. */
   function tagsOf(name: string, value: string, session: OpenedSession): Tags {

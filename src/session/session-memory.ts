@@ -1,8 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import { createForwardClock, type Clock } from '../kernel/clock.ts';
+import { createInterning } from './interning.ts';
+import type { Interning } from './interning.ts';
 import { endOf, touchDueAt } from './session-limits.ts';
 import type { SessionLimits } from './session-limits.ts';
-import type { HeldRecord, OpenedSession, SessionRecord, Store, StoreHealth } from './types.ts';
+import type { HeldRecord, HeldTokens, OpenedSession, SessionRecord, Store, StoreHealth } from './types.ts';
 
 /** What {@link createSessionMemory} is made of. The limits are asked for at each use: a reload may change them. */
 export interface SessionMemoryDeps extends SessionLimits {
@@ -71,6 +73,7 @@ export interface SessionMemory {
 export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
   const { store, clock } = deps;
   const forward = createForwardClock(clock);
+  const interning = createInterning();
   const cookieOf = new Map<string, string>();
   /** How many are on their way to the same place. */
   const onTheWay = new Map<string, number>();
@@ -106,15 +109,16 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
     has: (cookieValue) => memory.has(cookieValue),
     hold(cookieValue, entry) {
       const { key } = entry.session;
-      if (key !== undefined) cookieOf.set(key, cookieValue);
-      memory.set(cookieValue, entry);
+      const value = (key === undefined ? undefined : cookieOf.get(key)) ?? compact(cookieValue);
+      if (key !== undefined) cookieOf.set(key, value);
+      memory.set(value, entry);
     },
     forget(cookieValue) {
       memory.delete(cookieValue);
     },
     expect(key, cookieValue) {
       onTheWay.set(cookieValue, (onTheWay.get(cookieValue) ?? 0) + 1);
-      cookieOf.set(key, cookieValue);
+      if (!cookieOf.has(key)) cookieOf.set(compact(key), compact(cookieValue));
     },
     settle(key, cookieValue) {
       const others = (onTheWay.get(cookieValue) ?? 1) - 1;
@@ -130,10 +134,10 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
       // Nothing was made in the future: the clock has been set back since, by so much at least.
       const nowMs = Math.max(clock.nowMs(), record.issuedAt * 1000);
       return {
-        session: Object.freeze({ record: heldOf(record), key }),
+        session: Object.freeze({ record: heldOf(record, interning), key: compact(key) }),
         offsetMs: nowMs - forward.nowMs(),
         confirmedAtClockMs: 0,
-        fingerprint,
+        fingerprint: compact(fingerprint),
         freshUntilMs: 0,
         touchDueAtMs: 0,
         lastUsedMs: nowMs,
@@ -161,13 +165,63 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
   };
 }
 
-/** What memory needs of a record: of its tokens, only what goes upstream; the others are asked of the store by the few who need them. */
-function heldOf(record: SessionRecord): HeldRecord {
+/** Claims that tie a token to one sign-in, or are for its issuer alone (Entra ID's): nothing asks for them after it. */
+const spent = new Set(['nonce', 'at_hash', 'c_hash', 's_hash', 'aio', 'rh', 'uti']);
+
+/** Most sessions hold none that memory needs. */
+const noTokens: HeldTokens = Object.freeze({
+  accessToken: undefined,
+  accessTokenExpiresAt: undefined,
+  refreshDueAt: undefined,
+});
+
+/**
+ * What memory needs of a record: of its tokens, only what goes upstream; the others are asked of the store by the few who need them.
+ * What it has in common with other sessions is shared with them: a hundred thousand are to fit into less than 200 MiB.
+ */
+function heldOf(record: SessionRecord, interning: Interning): HeldRecord {
   const { accessToken, accessTokenExpiresAt, refreshDueAt } = record.tokens;
-  return { ...record, tokens: { accessToken, accessTokenExpiresAt, refreshDueAt } };
+  const isBare =
+    accessToken === undefined && accessTokenExpiresAt === undefined && refreshDueAt === undefined;
+  // Out of a parser once more: it shares the layout of objects that are alike, and what was given may be somebody else's.
+  const { claims, refreshed, identity, lineage, ...rest } = JSON.parse(
+    JSON.stringify({ ...record, tokens: undefined }, (name, value: unknown) =>
+      spent.has(name) ? undefined : value,
+    ),
+  ) as Omit<HeldRecord, 'tokens'>;
+  const { subject, username, name, email, emailVerified, preferredUsername, groups } =
+    interning.value(identity);
+  const { version, id, source, issuer, clientId, issuedAt, authenticatedAt, expiresAt, forced } =
+    interning.value(rest);
+  // Spelt out: objects that are put together by spreading have, each of them, a layout of their own. Nothing can be left out.
+  const held: Every<HeldRecord> = {
+    version,
+    id,
+    lineage: lineage === undefined ? undefined : interning.text(lineage),
+    source,
+    issuer,
+    clientId,
+    identity: { subject, username, name, email, emailVerified, preferredUsername, groups },
+    claims: interning.value(claims),
+    refreshed: refreshed === undefined ? undefined : interning.value(refreshed),
+    issuedAt,
+    authenticatedAt,
+    expiresAt,
+    forced,
+    tokens: isBare ? noTokens : { accessToken, accessTokenExpiresAt, refreshDueAt },
+  };
+  return held as HeldRecord;
 }
 
-/** Tells one sealing from another: version, salt and tag, 24 random bytes and 16 that depend on every other one. */
+/** With every key, those that may be absent included. */
+type Every<T> = { readonly [K in keyof Required<T>]: T[K] | undefined };
+
+/** The same text without what it may have been cut out of or put together from: those live for as long as it does. */
+function compact(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
+}
+
+/** Tells one sealing from another: eight bytes of salt, and a tag that depends on every other one. */
 export function fingerprintOf(sealed: Buffer): string {
-  return sealed.toString('latin1', 0, 25) + sealed.toString('latin1', sealed.length - 16);
+  return sealed.toString('latin1', 1, 9) + sealed.toString('latin1', sealed.length - 16);
 }
