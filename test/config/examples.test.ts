@@ -21,7 +21,7 @@ function fitsSchema(text: string): boolean {
 }
 
 const configDirectory = new URL('../../config/', import.meta.url);
-const examples = ['idp/', 'upstream/', 'forward-auth/', './'].flatMap((folder) =>
+const examples = ['idp/', 'upstream/', 'forward-auth/', 'redis/', './'].flatMap((folder) =>
   readdirSync(new URL(folder, configDirectory))
     .filter((name) => name.endsWith('.yaml'))
     .map((name) => new URL(`${folder}${name}`, configDirectory))
@@ -45,6 +45,7 @@ t.test('there is an example for every vendor and every upstream that the documen
   for (const idp of idps) t.ok(names.includes(`idp/${idp}.yaml`), idp);
   for (const app of ['forgejo', 'gitea', 'grafana', 'generic'])
     t.ok(names.includes(`upstream/${app}.yaml`), app);
+  for (const kind of ['sentinel', 'cluster']) t.ok(names.includes(`redis/${kind}.yaml`), kind);
   t.ok(names.includes('minimal.yaml'));
 });
 

@@ -54,6 +54,58 @@ t.test('certificates are read from their files', async (t) => {
   t.equal(access.tls?.key?.reveal(), 'pem');
 });
 
+t.test(
+  'sentinels have an access of their own, and TLS as the servers unless it is said otherwise',
+  async (t) => {
+    const file = join(t.testdir(), 'password');
+    writeFileSync(file, 'of the sentinels\n');
+    const options = read({
+      sentinel: {
+        name: 'door',
+        nodes: ['a', 'b:1', '[::1]:2'],
+        db: 4,
+        username: 'watcher',
+        password_file: file,
+      },
+      username: 'u',
+      password: new Secret('p'),
+      tls: {},
+    });
+    t.match(options.servers, {
+      kind: 'sentinel',
+      name: 'door',
+      sentinels: [
+        { host: 'a', port: 26_379 },
+        { host: 'b', port: 1 },
+        { host: '::1', port: 2 },
+      ],
+      access: { db: 0, username: 'watcher', tls: { ca: undefined } },
+    });
+    if (options.servers.kind === 'sentinel')
+      t.equal(options.servers.access.password?.reveal(), 'of the sentinels');
+    t.match(options.access, { db: 4, username: 'u', tls: { ca: undefined } });
+    t.equal(options.access.password?.reveal(), 'p');
+    const plain = read({ sentinel: { name: 'door', nodes: ['a'], tls: false }, tls: {} });
+    t.ok(plain.access.tls);
+    t.match(plain.servers, { access: { tls: undefined, username: undefined, password: undefined } });
+    t.equal(read({ sentinel: { name: 'door', nodes: ['a'] } }).access.tls, undefined);
+  },
+);
+
+t.test('the nodes of a cluster share one access, in database 0', async (t) => {
+  const options = read({ cluster: { nodes: ['a', 'b:1'] }, username: 'u', password: new Secret('p') });
+  t.match(options, {
+    servers: {
+      kind: 'cluster',
+      seeds: [
+        { host: 'a', port: 6379 },
+        { host: 'b', port: 1 },
+      ],
+    },
+    access: { db: 0, username: 'u', tls: undefined },
+  });
+});
+
 t.test('what cannot be meant is refused, and no message repeats the password', async (t) => {
   const rows: Omit<RedisSettings, 'key_prefix'>[] = [
     {},
@@ -69,6 +121,13 @@ t.test('what cannot be meant is refused, and no message repeats the password', a
     { url: 'rediss://:hunter2@redis', tls: { ca_file: '/nowhere/ca.pem' } },
     { url: 'rediss://:hunter2@redis', tls: { client_cert_file: '/nowhere/cert.pem' } },
     { url: 'redis://redis', password_file: '/nowhere/password' },
+    { url: 'redis://:hunter2@redis', cluster: { nodes: ['a'] } },
+    { cluster: { nodes: ['a'] }, sentinel: { name: 'm', nodes: ['a'] } },
+    { cluster: { nodes: [] } },
+    { cluster: { nodes: ['redis://:hunter2@a'] } },
+    { sentinel: { name: 'm', nodes: ['me:hunter2@a'] } },
+    { sentinel: { name: 'm', nodes: ['a'], tls: true } },
+    { sentinel: { name: 'm', nodes: ['a'], password_file: '/nowhere/password' } },
   ];
   for (const settings of rows) {
     let error: unknown;
