@@ -1,0 +1,38 @@
+import t from 'tap';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { systemRandomness } from '../../src/kernel/randomness.ts';
+import { createLeases } from '../../src/session/leases.ts';
+import { createMemoryStore } from '../../src/session/memory-store.ts';
+import { createStillClock } from './clock.ts';
+
+t.test('one of many gets it, and the next once it is given back', async (t) => {
+  const store = createMemoryStore(systemClock);
+  const leases = createLeases({ store, randomness: systemRandomness });
+  const taken = await Promise.all(Array.from({ length: 20 }, () => leases.take('lock:a')));
+  const held = taken.filter((lease) => lease !== undefined);
+  t.equal(held.length, 1);
+  t.ok(await leases.take('lock:b'), 'another one is another');
+  await held[0]!.release();
+  const next = await leases.take('lock:a');
+  t.ok(next);
+  await held[0]!.release();
+  t.equal(await leases.take('lock:a'), undefined, 'who gives it back twice takes it from nobody');
+  await next!.release();
+  await store.close();
+});
+
+t.test('one that nobody renews ends by itself, and its former holder takes it from nobody', async (t) => {
+  const clock = createStillClock();
+  const store = createMemoryStore(clock);
+  const leases = createLeases({ store, randomness: systemRandomness });
+  const stopped = await leases.take('lock:a');
+  clock.advance(4999);
+  t.equal(await leases.take('lock:a'), undefined);
+  clock.advance(2);
+  const next = await leases.take('lock:a');
+  t.ok(next);
+  await stopped!.release();
+  t.equal(await leases.take('lock:a'), undefined);
+  await next!.release();
+  await store.close();
+});
