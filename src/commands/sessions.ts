@@ -35,7 +35,7 @@ Each end is audited as session.ended and each call as sessions.revoked: to audit
 Exit status: 0 done (also when there was nothing to end), 1 there is no such session, or the store is down, 2 usage or configuration.`,
 
   async run(args, io) {
-    const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
+    const { values, positionals } = parseArgs({ args: shieldId(args), allowPositionals: true, options });
     try {
       return await withWorkplace(values, io, choose(positionals, values));
     } catch (error) {
@@ -49,6 +49,14 @@ Exit status: 0 done (also when there was nothing to end), 1 there is no such ses
     }
   },
 };
+
+/** One id in 64 begins with a dash: it is no option, and stands behind the end of the options. */
+function shieldId(args: readonly string[]): string[] {
+  const at = args.indexOf('show') + 1;
+  const id = args[at];
+  if (at === 0 || id === undefined || !/^-[\w-]{21}$/.test(id)) return [...args];
+  return [...args.slice(0, at), ...args.slice(at + 1), '--', id];
+}
 
 const options = {
   config: { type: 'string' },

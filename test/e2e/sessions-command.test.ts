@@ -124,6 +124,12 @@ t.test(
       t.notOk(`${text.out}${shown.out}${JSON.stringify(listed)}`.includes(secret));
     const unknown = await run('show', 'nobody');
     t.same([unknown.status, unknown.out], [1, '']);
+    const dashed = await run('show', '-AAAAAAAAAAAAAAAAAAAAA', '--json');
+    t.same(
+      [dashed.status, dashed.err],
+      [1, unknown.err.replace('nobody', '-AAAAAAAAAAAAAAAAAAAAA')],
+      'no option',
+    );
     await run('revoke', '--all');
   },
 );
