@@ -92,27 +92,32 @@ async function knowsAll(port: number, name: string): Promise<boolean> {
 }
 
 async function startSentinel(name: string, masterPort: number) {
-  const dir = makeRedisDirectory();
   const port = await freePort();
-  const file = join(dir, 'sentinel.conf');
-  const lines = [
+  const sentinel = runSentinel([
     `port ${port}`,
-    `bind ${host}`,
-    `dir ${dir}`,
-    `pidfile ${join(dir, 'redis.pid')}`,
-    `logfile ${join(dir, 'redis.log')}`,
-    'daemonize no',
     `sentinel monitor ${name} ${host} ${masterPort} 2`,
     `sentinel down-after-milliseconds ${name} 1000`,
     `sentinel failover-timeout ${name} 4000`,
     `sentinel parallel-syncs ${name} 2`,
+  ]);
+  await until(async () => (await askRedis(port, 'PING')) === 'PONG', 'a sentinel answers', patienceMs);
+  return { port, ...sentinel };
+}
+
+/** Runs a sentinel with these lines in its file; whoever calls waits for it to answer. */
+export function runSentinel(lines: readonly string[]): { stop(): Promise<void> } {
+  const dir = makeRedisDirectory();
+  const file = join(dir, 'sentinel.conf');
+  const own = [
+    `bind ${host}`,
+    `dir ${dir}`,
+    `pidfile ${join(dir, 'redis.pid')}`,
+    `logfile ${join(dir, 'redis.log')}`,
   ];
-  writeFileSync(file, `${lines.join('\n')}\n`);
+  writeFileSync(file, `${[...own, ...lines].join('\n')}\n`);
   const child = spawn(redisExecutable(), [file, '--sentinel'], { stdio: 'ignore' });
   child.unref();
-  await until(async () => (await askRedis(port, 'PING')) === 'PONG', 'a sentinel answers', patienceMs);
   return {
-    port,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = new Promise((resolve) => child.once('exit', resolve));
