@@ -29,7 +29,7 @@ interface Behaviour {
   more: Json;
 }
 
-async function furnish(mfa: Json = {}) {
+async function furnish(mfa: Json = {}, signIns = '10000/1m') {
   const origin = await loopbackOrigin();
   const upstream = await startEchoUpstream();
   const clock = new MovableClock();
@@ -69,6 +69,7 @@ async function furnish(mfa: Json = {}) {
       mfa: { mode: 'report_only', ...mfa },
     })),
     config: {
+      server: { rate_limit: { sign_in: signIns } },
       session: { idle_timeout: '48h', absolute_timeout: '72h' },
       routes: [
         { name: 'fresh', path: '/fresh/**', max_auth_age: '1m' },
@@ -248,6 +249,28 @@ t.test('cookies that are lost on the way: a page says so, and nothing goes round
   t.equal(house.trips(), before, 'back in the history redeems nothing');
   t.equal((await browser.follow(`${origin}/admin/x`)).last.status, 200, 'and harms nothing');
 });
+
+t.test(
+  'a browser that keeps every cookie but the session goes round no longer than the bound on sign-ins',
+  async (t) => {
+    const house = await furnish({}, '5/1m');
+    t.teardown(() => house.close());
+    const { origin } = house;
+    const browser = new UserAgent();
+    let url = `${origin}/_sallyport/signin?source=one&return_to=/hello`;
+    let last = await browser.request('GET', url, { navigate: true });
+    for (let hops = 0; last.location !== undefined && hops < 100; hops += 1) {
+      browser.setCookie(origin, 'sallyport=; Path=/; Max-Age=0');
+      url = last.location;
+      last = await browser.request('GET', url, { navigate: true });
+      // With several sources a person chooses each time; here a program chooses for them.
+      if (last.status === 200 && last.url.includes('/signin?'))
+        last = await browser.request('GET', `${last.url}&source=one`, { navigate: true });
+    }
+    t.equal(last.status, 429);
+    t.ok(house.trips() <= 5);
+  },
+);
 
 t.test('a step-up with another source is a sign-in of its own', async (t) => {
   const house = await furnish();
