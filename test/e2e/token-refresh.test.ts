@@ -1,7 +1,9 @@
 import t from 'tap';
+import WebSocket from 'ws';
 import { until } from '../support/until.ts';
 import {
   accessTokenSeconds,
+  cookieOf,
   dueAfterSeconds,
   furnishRefreshHouse,
   makeGate,
@@ -164,8 +166,10 @@ t.test(
     });
     t.teardown(() => house.close());
     const { origin, idp } = house;
+    house.op.nextLogin = { ...house.op.nextLogin, amr: ['pwd'] };
     const browser = await house.signIn();
-    t.equal((await browser.request('GET', `${origin}/admin/`)).status, 200);
+    house.op.nextLogin = { ...house.op.nextLogin, amr: ['pwd', 'mfa'] };
+    t.equal((await browser.follow(`${origin}/admin/`)).last.status, 200, 'by a step-up, which is tried once');
     idp.refreshed = { amr: ['pwd'] };
     house.advance(dueAfterSeconds + 1);
     await browser.request('GET', `${origin}/`);
@@ -335,3 +339,79 @@ t.test('pass_access_token: the new token goes upstream; only what has expired is
   t.equal((await browser.request('GET', `${origin}/`)).status, 200);
   t.equal(passed(), undefined, 'the IdP is down: the request goes on without');
 });
+
+t.test('forward auth and WebSocket upgrades start it as every other request does', async (t) => {
+  const house = await furnishRefreshHouse({ config: { server: { trusted_proxies: ['127.0.0.0/8'] } } });
+  t.teardown(() => house.close());
+  const { origin, spent } = house;
+  const browser = await house.signIn();
+  house.advance(dueAfterSeconds + 1);
+  const answer = await browser.request('GET', `${origin}/_sallyport/auth`, {
+    headers: { 'x-forwarded-uri': '/x', 'x-forwarded-method': 'GET', 'x-forwarded-proto': 'http' },
+  });
+  t.equal(answer.status, 202);
+  await house.untilRefreshed(1);
+  house.advance(dueAfterSeconds + 1);
+  const socket = new WebSocket(`${origin.replace('http', 'ws')}/x`, {
+    headers: { origin, cookie: cookieOf(browser, origin) },
+  });
+  // The app behind has none; the question has been asked all the same.
+  await new Promise((resolve) => socket.on('error', resolve));
+  await house.untilRefreshed(2);
+  t.equal(new Set(spent()).size, 2);
+});
+
+t.test(
+  'groups follow where the ID token lists them, and who lost one is judged by that at once',
+  async (t) => {
+    const house = await furnishRefreshHouse({
+      config: { routes: [{ name: 'ops', path: '/ops/**', groups: ['ops'] }] },
+    });
+    t.teardown(() => house.close());
+    const { origin, op, idp, upstream } = house;
+    op.nextLogin = { ...op.nextLogin, claims: { ...op.nextLogin.claims, groups: ['dev', 'ops'] } };
+    const browser = await house.signIn();
+    t.equal((await browser.request('GET', `${origin}/ops/`)).status, 200);
+    const assertionGroups = (): unknown => {
+      const jwt = upstream.seen.at(-1)?.headers['x-sallyport-assertion'] ?? '';
+      return (JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()) as Json)['groups'];
+    };
+    t.same(assertionGroups(), ['dev', 'ops']);
+    const rounds: readonly [Json, readonly string[]][] = [
+      [{ groups: undefined }, ['dev', 'ops']],
+      [{ groups: 'dev' }, ['dev', 'ops']],
+      [{ groups: ['dev', 7] }, ['dev', 'ops']],
+      [{ groups: ['dev\r\nX-Forged: 1'] }, ['dev', 'ops']],
+      [{ groups: ['dev'], _claim_names: { groups: 'src1' } }, ['dev', 'ops']],
+      [{ groups: ['dev'] }, ['dev']],
+    ];
+    for (const [index, [refreshed, groups]] of rounds.entries()) {
+      idp.refreshed = refreshed;
+      house.advance(dueAfterSeconds + 1);
+      await browser.request('GET', `${origin}/`);
+      t.match((await house.untilRefreshed(index + 1)).at(-1), { result: 'refreshed' });
+      await browser.request('GET', `${origin}/`);
+      t.same(assertionGroups(), groups, JSON.stringify(refreshed));
+    }
+    t.same(house.refreshes().at(-1)?.['groups'], ['dev']);
+    t.equal((await browser.request('GET', `${origin}/ops/`)).status, 403);
+  },
+);
+
+t.test(
+  'a session by a sign-in without a refresh token, or without a life of its access token, is never refreshed',
+  async (t) => {
+    for (const drop of ['refresh_token', 'expires_in']) {
+      const house = await furnishRefreshHouse();
+      const { origin, op, spent } = house;
+      op.tamperTokenResponse = (body) =>
+        Object.fromEntries(Object.entries(body).filter(([name]) => name !== drop));
+      const browser = await house.signIn();
+      house.advance(accessTokenSeconds + 1);
+      t.equal((await browser.request('GET', `${origin}/`)).status, 200);
+      t.equal((await browser.request('GET', `${origin}/`)).status, 200);
+      t.same(spent(), [], drop);
+      await house.close();
+    }
+  },
+);
