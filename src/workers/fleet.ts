@@ -283,10 +283,11 @@ export function createFleet(deps: FleetDeps): Fleet {
 
   return {
     start() {
-      cluster.setupPrimary({ serialization: 'advanced' });
       // The workers accept for themselves. Handed round (the default), a connection on its way to a worker that dies is neither
       // answered nor closed, and this process would be part of every connection's way.
+      // Read by the first set-up, and never again.
       cluster.schedulingPolicy = cluster.SCHED_NONE;
+      cluster.setupPrimary({ serialization: 'advanced' });
       looking = setInterval(listenForSilence, lookEveryMs);
       return new Promise((resolve, reject) => {
         begun = { resolve, reject };
