@@ -148,7 +148,8 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
     mayServe(entry, nowMs) {
       if (!isAlive(entry, nowMs)) return false;
       const health = store.health();
-      return health.up ? isFresh(entry, nowMs) : isWithinGrace(health);
+      // What may have ended unheard is not served in an outage that begins before the store was asked again.
+      return health.up ? isFresh(entry, nowMs) : entry.freshUntilMs > 0 && isWithinGrace(health);
     },
     use(entry, nowMs) {
       entry.lastUsedMs = nowMs;

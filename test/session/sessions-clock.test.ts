@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import t from 'tap';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { createForwardClock } from '../../src/kernel/clock.ts';
@@ -7,7 +8,7 @@ import { systemRandomness } from '../../src/kernel/randomness.ts';
 import { createMemoryStore } from '../../src/session/memory-store.ts';
 import { createSealing } from '../../src/session/sealing.ts';
 import { createSessions, type SessionsDeps } from '../../src/session/sessions.ts';
-import type { Store, StoreHealth } from '../../src/session/types.ts';
+import type { Store, StoreHealth, StoreListener } from '../../src/session/types.ts';
 import { makeRecord } from './record-fixture.ts';
 
 const secondMs = 1000;
@@ -42,6 +43,7 @@ function build(withSteady: boolean, changes: Partial<SessionsDeps> = {}) {
   const kept = createMemoryStore(clock);
   let health: StoreHealth = kept.health();
   let asked = 0;
+  const listeners = new Set<StoreListener>();
   const store: Store = {
     ...kept,
     get(key) {
@@ -51,20 +53,25 @@ function build(withSteady: boolean, changes: Partial<SessionsDeps> = {}) {
     },
     touch: (key, ttlMs) => kept.touch(key, ttlMs),
     health: () => health,
+    listen(listener) {
+      listeners.add(listener);
+      return kept.listen(listener);
+    },
   };
-  const sessions = createSessions({
-    store,
-    sealing,
-    clock,
-    randomness: systemRandomness,
-    meter: silentMeter,
-    idleTimeoutMs: 8 * hourMs,
-    absoluteTimeoutMs: 24 * hourMs,
-    cacheMs: 5 * secondMs,
-    outageGraceMs: 0,
-    maxCached: 100,
-    ...changes,
-  });
+  const replica = () =>
+    createSessions({
+      store,
+      sealing,
+      clock,
+      randomness: systemRandomness,
+      meter: silentMeter,
+      idleTimeoutMs: 8 * hourMs,
+      absoluteTimeoutMs: 24 * hourMs,
+      cacheMs: 5 * secondMs,
+      outageGraceMs: 0,
+      maxCached: 100,
+      ...changes,
+    });
   const cutOff = () => {
     const sinceSteadyMs = clock.steadyMs?.();
     health = {
@@ -74,7 +81,14 @@ function build(withSteady: boolean, changes: Partial<SessionsDeps> = {}) {
       cause: 'cut off',
     };
   };
-  return { ...time, sessions, cutOff, asked: () => asked };
+  const heal = () => {
+    health = kept.health();
+  };
+  /** The link for announcements is back, after who knows what. */
+  const relink = () => {
+    for (const listener of listeners) listener.missed();
+  };
+  return { ...time, sessions: replica(), replica, cutOff, heal, relink, kept, asked: () => asked };
 }
 
 const unavailable = { code: 'store_unavailable' };
@@ -125,6 +139,95 @@ for (const withSteady of [true, false]) {
       t.equal(asked(), 2);
     },
   );
+}
+
+t.test(
+  'what may have ended unheard is not served in an outage before the store was asked again',
+  async (t) => {
+    const { sessions, clock, pass, cutOff, heal, relink } = build(true, { outageGraceMs: hourMs });
+    const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
+    pass(minuteMs);
+    relink();
+    cutOff();
+    t.equal(sessions.peek(cookieValue), undefined, 'its end could have been announced to nobody');
+    await t.rejects(sessions.open(cookieValue), unavailable);
+    heal();
+    t.ok(await sessions.open(cookieValue), 'asked and answered');
+    cutOff();
+    t.ok(sessions.peek(cookieValue));
+  },
+);
+
+t.test(
+  'whatever outages and uses: no limit is passed by more than a minute, no grace at all, and nothing ends early',
+  async () => {
+    const [idleMs, absoluteMs, graceMs] = [10 * minuteMs, 45 * minuteMs, 5 * minuteMs];
+    const steps = fc.array(
+      fc.record({
+        what: fc.constantFrom('use', 'use', 'use', 'use', 'cut', 'heal'),
+        pauseMs: fc.oneof(
+          fc.integer({ min: 0, max: 12 * minuteMs }),
+          fc.integer({ min: 0, max: 20 * secondMs }),
+        ),
+        which: fc.nat(2),
+      }),
+      { minLength: 5, maxLength: 40 },
+    );
+    await fc.assert(
+      fc.asyncProperty(steps, fc.constantFrom(0, 5 * secondMs, hourMs), async (all, cacheMs) => {
+        const { replica, clock, pass, cutOff, heal } = build(true, {
+          idleTimeoutMs: idleMs,
+          absoluteTimeoutMs: absoluteMs,
+          outageGraceMs: graceMs,
+          cacheMs,
+        });
+        const replicas = [replica(), replica(), replica()];
+        const bornMs = clock.nowMs();
+        const { cookieValue } = await replicas[0]!.create(makeRecord(bornMs));
+        let usedMs = bornMs;
+        /** The last use that the store could be told of. */
+        let writtenMs = bornMs;
+        let cutMs: number | undefined;
+        for (const { what, pauseMs, which } of all) {
+          pass(pauseMs);
+          const nowMs = clock.nowMs();
+          if (what === 'cut' && cutMs === undefined) {
+            cutMs = nowMs;
+            cutOff();
+          } else if (what === 'heal') {
+            cutMs = undefined;
+            heal();
+          } else if (what === 'use') {
+            const one = replicas[which]!;
+            const served =
+              one.peek(cookieValue) ??
+              (await one.open(cookieValue).catch((error: unknown) => {
+                if (cutMs === undefined) throw error;
+                return undefined;
+              }));
+            if (served !== undefined) {
+              assert(nowMs < bornMs + absoluteMs, 'later than the absolute limit');
+              assert(nowMs < usedMs + idleMs + minuteMs, 'later than the idle limit and a minute');
+              assert(cutMs === undefined || nowMs - cutMs < graceMs, 'later than the grace');
+              usedMs = nowMs;
+              if (cutMs === undefined) writtenMs = nowMs;
+            } else if (cutMs === undefined) {
+              assert(
+                nowMs >= writtenMs + idleMs || nowMs >= bornMs + absoluteMs,
+                'earlier than it should have ended',
+              );
+              return;
+            }
+          }
+        }
+      }),
+      { numRuns: 400 },
+    );
+  },
+);
+
+function assert(holds: boolean, what: string): void {
+  if (!holds) throw new Error(what);
 }
 
 t.test('a clock set back unseen does not make an old answer fresh', async (t) => {

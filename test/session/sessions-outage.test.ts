@@ -40,6 +40,8 @@ async function build(t: Test, changes: Partial<SessionsDeps> = {}) {
     ...changes,
   };
   await store.ping();
+  // What is opened before announcements are heard is in doubt once they are.
+  await new Promise<void>((resolve) => store.listen({ heard: () => undefined, missed: resolve }));
   return { server, clock, store, sealing, deps: all, sessions: createSessions(all) };
 }
 
