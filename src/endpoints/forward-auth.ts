@@ -135,7 +135,7 @@ interface Asker {
   readonly repeats: boolean;
 }
 
-/** Names that Envoy takes off the client's request (Envoy 1.18 and later). */
+/** Names that Envoy takes off the client's request. */
 const removalHeader = 'x-envoy-auth-headers-to-remove';
 
 /** Whatever the answer does not hold must not reach the app from the client either. Envoy knows no patterns: every name of every preset. */

@@ -14,7 +14,6 @@ interface Patterns {
 }
 interface HttpService {
   readonly path_prefix: string;
-  readonly authorization_request: { readonly allowed_headers: Patterns };
   readonly authorization_response: { readonly allowed_upstream_headers: Patterns };
 }
 
@@ -23,7 +22,11 @@ function readExample() {
   const file = new URL('../../config/forward-auth/envoy.yaml', import.meta.url);
   const whole = parse(readFileSync(file, 'utf8'), { merge: true });
   const manager = whole.static_resources.listeners[0].filter_chains[0].filters[0].typed_config;
-  const { http_service: service, failure_mode_allow: open } = manager.http_filters[0].typed_config;
+  const {
+    http_service: service,
+    allowed_headers: allowed,
+    failure_mode_allow: open,
+  } = manager.http_filters[0].typed_config;
   const routes = manager.route_config.virtual_hosts[0].routes as readonly {
     readonly match: { readonly prefix: string };
     readonly route?: { readonly cluster: 'sallyport' | 'app' };
@@ -31,7 +34,7 @@ function readExample() {
     readonly typed_per_filter_config?: Readonly<Record<string, { readonly disabled?: boolean }>>;
   }[];
   if (open !== false) throw new Error('the example fails open');
-  return { service: service as HttpService, routes };
+  return { service: service as HttpService, allowed: allowed as Patterns, routes };
 }
 
 const matches = ({ patterns }: Patterns, name: string): boolean =>
@@ -42,7 +45,7 @@ export async function startEnvoyShape(
   ports: AskingProxyPorts,
   hide: readonly string[] = [],
 ): Promise<{ close(): Promise<void> }> {
-  const { service, routes } = readExample();
+  const { service, allowed, routes } = readExample();
   const server = createServer((asked, answer) => {
     void serve(asked).then(
       ({ status, headers, body }) => {
@@ -69,8 +72,7 @@ export async function startEnvoyShape(
       const forwarded: IncomingHttpHeaders = { 'content-length': '0', 'x-envoy-internal': 'true' };
       for (const [name, value] of Object.entries(headers)) {
         const always = name === 'host' || name === 'authorization';
-        if (!hide.includes(name) && (always || matches(service.authorization_request.allowed_headers, name)))
-          forwarded[name] = value;
+        if (!hide.includes(name) && (always || matches(allowed, name))) forwarded[name] = value;
       }
       const said = await send(
         ports.sallyport,
