@@ -24,7 +24,7 @@ import type { SessionRecord, Store } from '../../src/session/types.ts';
 
 const sessionCount = Number(process.argv[2] ?? 100_000);
 /** Opened beforehand and forgotten again: compiled code, buffers and the first heap pages are no session's. */
-const warmUpCount = 2_000;
+const warmUpCount = Number(process.argv[3] ?? 2_000);
 
 export interface MemoryResult {
   readonly sessions: number;
