@@ -1,5 +1,61 @@
 import t from 'tap';
-import { judgeVersion } from '../../src/commands/check/redis.ts';
+import { checkRedis, judgeVersion } from '../../src/commands/check/redis.ts';
+import { configSchema, type ConfigInput } from '../../src/config/schema.ts';
+import { freePort } from '../support/ports.ts';
+import { askRedis } from '../support/redis-groups.ts';
+import { startRedis } from '../support/redis.ts';
+import { until } from '../support/until.ts';
+
+type RedisInput = NonNullable<ConfigInput['session']>['redis'];
+
+async function findings(redis: RedisInput) {
+  const { session } = configSchema.parse({
+    server: { public_url: 'https://forge.example.com' },
+    upstream: { url: 'http://127.0.0.1:1' },
+    session: { secrets: ['x'.repeat(32)], redis },
+    sources: [{ id: 'a', issuer: 'https://idp.example.com', client_id: 'a', client_secret: 'b' }],
+  });
+  return (await checkRedis(session)).findings;
+}
+
+t.test('each way to miss the right servers is named with its cure', async (t) => {
+  const [alone, node] = await Promise.all([
+    startRedis(),
+    freePort().then((port) =>
+      startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-port', String(port)] }),
+    ),
+  ]);
+  t.teardown(() => Promise.all([alone.stop(), node.stop()]));
+  const nobody = `127.0.0.1:${await freePort()}`;
+  const [aloneAt, nodeAt] = [`127.0.0.1:${alone.port}`, `127.0.0.1:${node.port}`];
+  const rows: [string, RedisInput, RegExp, RegExp][] = [
+    ['no sentinel', { sentinel: { name: 'm', nodes: [nobody] } }, /no sentinel tells/, /start the sentinels/],
+    [
+      'a server that is no sentinel',
+      { sentinel: { name: 'm', nodes: [aloneAt] } },
+      /no sentinel tells/,
+      /session\.redis\.sentinel/,
+    ],
+    ['no node', { cluster: { nodes: [nobody] } }, /ECONNREFUSED/, /session\.redis\.cluster/],
+    ['no cluster', { cluster: { nodes: [aloneAt] } }, /no node of a cluster/, /cluster-enabled yes/],
+    ['slots without a master', { cluster: { nodes: [nodeAt] } }, /CLUSTERDOWN|have no master|who holds/, /./],
+    ['a node by its url', { url: node.url }, /CLUSTERDOWN/, /--cluster check/],
+  ];
+  for (const [title, redis, cause, cure] of rows) {
+    const [first] = await findings(redis);
+    t.equal(first?.status, 'fail', title);
+    t.match(first?.message, cause, title);
+    t.match(first?.hint, cure, title);
+  }
+  await askRedis(node.port, 'CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+  await until(async () => String(await askRedis(node.port, 'CLUSTER', 'INFO')).includes('cluster_state:ok'));
+  t.match(await findings({ cluster: { nodes: [nodeAt] } }), [
+    { status: 'ok', message: /reads, writes/ },
+    { status: 'ok', message: /announces/ },
+    { status: 'ok', message: /Redis .*, master/ },
+    { status: 'ok', message: /noeviction/ },
+  ]);
+});
 
 t.test(
   'a server that lacks the commands is named with its version and the cure; others are not',
