@@ -14,6 +14,7 @@ const loaders: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['check', async () => (await import('./check.ts')).checkCommand],
   ['explain', async () => (await import('./explain.ts')).explainCommand],
   ['canary', async () => (await import('./canary.ts')).canaryCommand],
+  ['status', async () => (await import('./status.ts')).statusCommand],
   ['sessions', async () => (await import('./sessions.ts')).sessionsCommand],
   ['users', async () => (await import('./users.ts')).usersCommand],
   ['reload', async () => (await import('./reload.ts')).reloadCommand],

@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { findModeInForce } from '../assurance/outcome.ts';
 import { describeRequirement } from '../assurance/requirement.ts';
 import type { Source } from '../generation.ts';
 import { isFault } from '../kernel/error.ts';
 import { statusPage, type StatusSource, type StatusView } from '../pages/status-page.ts';
 import { texts } from '../pages/texts.ts';
-import type { VerdictBucket, VerdictSeries } from '../pages/verdict-chart.ts';
+import type { VerdictBucket } from '../pages/verdict-chart.ts';
 import { firstHour, ledgerDays, type HourlyCount, type SourceLedger } from '../signin/ledger.ts';
 import { appearanceOf } from './branding.ts';
 import { canaryPath } from './canary.ts';
@@ -13,6 +12,7 @@ import { addEndpoint, queryOf, send, sendRefusal, type EndpointTools } from './e
 import { requireOperator } from './operators.ts';
 import { nameOf } from './refusal-page.ts';
 import { jsonHeaders, pageHeaders } from './security-headers.ts';
+import { describePolicy, describeSource, isoTime, readable, reasonsOf, seriesOf } from './status-report.ts';
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
@@ -68,31 +68,12 @@ function describeStatus(
   return {
     generated_at: isoTime(nowMs),
     store_available: ledgers !== undefined,
-    sources: sources.map((source) => {
-      const { config, policy, provider } = source;
+    sources: sources.map(({ config, policy, provider }) => {
       const { available, sinceMs, cause } = provider.status();
       const ledger = ledgers?.get(config.id);
       return {
-        id: config.id,
-        name: nameOf(source),
-        issuer: config.issuer,
-        tenant: config.tenant,
-        policy: {
-          preset: policy.preset,
-          mode: policy.mode,
-          mode_now: modeNow(source, nowMs),
-          report_only_until:
-            policy.reportOnlyUntilMs === undefined ? undefined : isoTime(policy.reportOnlyUntilMs),
-          enforce_for: policy.enforceFor,
-          required: describeRequirement(policy),
-        },
+        ...describeSource({ config, policy, ledger }, nowMs),
         idp: { up: available, since: isoTime(sinceMs), cause },
-        verdicts: ledger?.counts.map(({ hourMs: hour, ...rest }) => ({ hour: isoTime(hour), ...rest })),
-        refusals: ledger?.refusals.map(({ atMs, requestId, ...rest }) => ({
-          at: isoTime(atMs),
-          ...rest,
-          request_id: requestId,
-        })),
       };
     }),
   };
@@ -121,7 +102,7 @@ function viewOf(
         id: source.config.id,
         name: nameOf(source),
         issuer: source.config.issuer,
-        policy: describePolicy(source, nowMs),
+        policy: describePolicy(source.policy, nowMs),
         required: describeRequirement(source.policy),
         up: available,
         since: readable(sinceMs),
@@ -144,33 +125,6 @@ function viewOf(
   };
 }
 
-/** The mode that holds now for whom nothing else names. */
-function modeNow({ policy }: Source, nowMs: number): string {
-  return findModeInForce(
-    { ...policy, enforceFor: undefined },
-    { verifiedEmail: undefined, groups: [] },
-    nowMs,
-  ).mode;
-}
-
-function describePolicy(source: Source, nowMs: number): string {
-  const { preset, mode, reportOnlyUntilMs, enforceFor } = source.policy;
-  const parts = [`preset ${preset}`, `mode ${mode}`];
-  if (reportOnlyUntilMs !== undefined) {
-    const ended = modeNow(source, nowMs) === 'enforce';
-    parts.push(`${ended ? 'enforced since' : 'until'} ${readable(reportOnlyUntilMs)}`);
-  }
-  if (enforceFor !== undefined) {
-    const { groups, emails } = enforceFor;
-    const named = [
-      ...(groups.length > 0 ? [`groups ${groups.join(', ')}`] : []),
-      ...(emails.length > 0 ? [`emails ${emails.join(', ')}`] : []),
-    ];
-    parts.push(`enforced for ${named.join(' and ')}`);
-  }
-  return parts.join(', ');
-}
-
 /** By the day, or by the hour for the last 48 of them. */
 function bucketsOf(
   counts: readonly HourlyCount[],
@@ -190,43 +144,4 @@ function bucketsOf(
     if (bucket !== undefined) bucket.counts[seriesOf(each)] += each.count;
   }
   return buckets;
-}
-
-function seriesOf({ outcome, strength }: HourlyCount): VerdictSeries {
-  switch (outcome) {
-    case 'verified':
-      return strength === 'weak' ? 'weak' : 'strict';
-    case 'would_reject':
-      return 'would_reject';
-    case 'rejected':
-      return 'rejected';
-    case 'none':
-    case 'attested':
-      return 'unverified';
-    case 'failed':
-    default:
-      return 'failed';
-  }
-}
-
-function reasonsOf(counts: readonly HourlyCount[]): StatusSourceReasons {
-  const sums = new Map<string, StatusSourceReasons[number]>();
-  for (const { reason, outcome, count } of counts) {
-    if (outcome !== 'rejected' && outcome !== 'would_reject') continue;
-    const key = `${outcome} ${reason}`;
-    sums.set(key, { reason, outcome, count: count + (sums.get(key)?.count ?? 0) });
-  }
-  return [...sums.values()].sort((a, b) => b.count - a.count);
-}
-
-type StatusSourceReasons = NonNullable<StatusSource['ledger']>['reasons'];
-
-/** RFC 3339. */
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
-}
-
-/** `2026-11-22 10:30`, in UTC, for a reader. */
-function readable(ms: number): string {
-  return isoTime(ms).slice(0, 16).replace('T', ' ');
 }

@@ -20,6 +20,7 @@ t.test('help names every command', async (t) => {
     'check',
     'explain',
     'canary',
+    'status',
     'sessions',
     'users',
     'reload',

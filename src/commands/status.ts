@@ -1,0 +1,128 @@
+import { parseArgs } from 'node:util';
+import { resolvePolicy } from '../assurance/policy.ts';
+import { loadConfig } from '../config/load.ts';
+import {
+  describePolicy,
+  describeSource,
+  isoTime,
+  readable,
+  reasonsOf,
+  seriesOf,
+  type SourceStatus,
+} from '../endpoints/status-report.ts';
+import { systemClock } from '../kernel/clock.ts';
+import { isFault } from '../kernel/error.ts';
+import { texts } from '../pages/texts.ts';
+import { verdictSeries } from '../pages/verdict-chart.ts';
+import { createLedger, ledgerDays } from '../signin/ledger.ts';
+import type { Command, CommandIo } from './command.ts';
+import { openSealedStore } from './sealed-store.ts';
+import { printable, show } from './terminal.ts';
+
+/** `sallyport status`: what the status page shows, in the terminal. */
+export const statusCommand: Command = {
+  name: 'status',
+  summary: 'show sign-ins by verdict, and the latest refusals',
+  usage: `Usage: sallyport status [--source ID] [--json] [--config FILE]
+
+Shows of each source its policy, its sign-ins of the last ${ledgerDays} days by verdict, the reasons for which somebody was or would have
+been refused, and the latest refusals with what was observed, what is required and a hint. The numbers are those of all replicas: needs
+session.redis. Whether an identity provider is up is known to the running process alone: /readyz and /metrics tell.
+
+  --source ID    this source only
+  --json         print one JSON object; counts by the hour
+  --config FILE  the configuration; else SALLYPORT_CONFIG
+
+Exit status: 0 done, 1 Redis cannot be reached, 2 usage or configuration.`,
+
+  async run(args, io) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        config: { type: 'string' },
+        source: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    });
+    const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    if (path === undefined) return fail(io, 'no configuration: give --config FILE or set SALLYPORT_CONFIG');
+    const loaded = await loadConfig(path, io.env);
+    if (!loaded.ok) {
+      io.stderr.write(loaded.report);
+      return 2;
+    }
+    const { config } = loaded;
+    const chosen = config.sources.filter(({ id }) => values.source === undefined || id === values.source);
+    if (chosen.length === 0) {
+      const known = config.sources.map(({ id }) => id).join(', ');
+      return fail(io, `no source has the id ${show(values.source)}; there are: ${known}`);
+    }
+    const sealed = openSealedStore(config.session);
+    if (sealed === undefined) {
+      return fail(
+        io,
+        'session.redis is not set: the numbers are in the memory of serve. Sign in as an operator and open the status page instead',
+      );
+    }
+    const { store, sealing } = sealed;
+    try {
+      await store.ping();
+      const ledger = createLedger({ store, sealing, clock: systemClock, logFault: () => undefined });
+      const nowMs = systemClock.nowMs();
+      const sources = await Promise.all(
+        chosen.map(async (source): Promise<SourceStatus> => ({
+          config: source,
+          policy: resolvePolicy(source.mfa, source).policy,
+          ledger: await ledger.read(source.id),
+        })),
+      );
+      io.stdout.write(
+        values.json
+          ? `${JSON.stringify({ generated_at: isoTime(nowMs), sources: sources.map((each) => describeSource(each, nowMs)) }, undefined, 2)}\n`
+          : `${sources.map((each) => formatSource(each, nowMs).join('\n')).join('\n\n')}\n`,
+      );
+      return 0;
+    } catch (error) {
+      if (!isFault(error, 'store_unavailable')) throw error;
+      io.stderr.write(`sallyport status: Redis cannot be reached: ${error.detail ?? error.message}\n`);
+      return 1;
+    } finally {
+      await store.close();
+    }
+  },
+};
+
+function fail(io: CommandIo, message: string): 2 {
+  io.stderr.write(`sallyport status: ${message}\n`);
+  return 2;
+}
+
+function formatSource({ config, policy, ledger }: SourceStatus, nowMs: number): readonly string[] {
+  const { counts = [], refusals = [] } = ledger ?? {};
+  const sums = verdictSeries
+    .map((series) => {
+      const own = counts.filter((each) => seriesOf(each) === series);
+      return [texts.status.series[series], own.reduce((all, { count }) => all + count, 0)] as const;
+    })
+    .filter(([, count]) => count > 0);
+  const reasons = reasonsOf(counts);
+  return [
+    `Source ${config.id} (${config.issuer}), ${describePolicy(policy, nowMs)}`,
+    '',
+    `Sign-ins of the last ${ledgerDays} days:${sums.length === 0 ? ' none' : ''}`,
+    ...sums.map(([title, count]) => `  ${String(count).padStart(7)}  ${title}`),
+    ...(reasons.length === 0 ? [] : ['', `${texts.status.reasonsTitle}:`]),
+    ...reasons.map(
+      ({ reason, outcome, count }) =>
+        `  ${String(count).padStart(7)}  ${printable(reason)}, ${texts.status.outcomes[outcome]}`,
+    ),
+    '',
+    // An IdP wrote names and claims: as JSON they cannot steer a terminal.
+    texts.status.refusalsTitle(refusals.length),
+    ...refusals.flatMap(({ atMs, user, reason, outcome, observed, required, hint, requestId }) => [
+      `  ${readable(atMs)}  ${show(user.email ?? user.name ?? user.id ?? texts.status.nobody)}  ${printable(reason)}, ${texts.status.outcomes[outcome]}`,
+      `    observed ${show(observed)}, required ${show(required)}, request ${printable(requestId ?? '–')}`,
+      `    ${printable(hint)}`,
+    ]),
+  ];
+}
