@@ -46,6 +46,22 @@ function readingOf(name: string, type: string): Reading {
 export function createMetricTotals(): MetricTotals {
   const living = new Map<number, MetricSnapshot>();
   let departed: MetricSnapshot = [];
+  const highest = new Map<string, number>();
+
+  /**
+   * No counter of the page ever falls: added up in another order, a sum of fractions may come out smaller by its last digit, and
+   * whoever scrapes would take that for a restart and count everything again.
+   */
+  function neverFalling(metric: MetricSnapshot[number]): MetricSnapshot[number] {
+    if (!isCounted(metric)) return metric;
+    const values = metric.values.map((one) => {
+      const key = `${metric.name}\n${keyOf(one)}`;
+      const value = Math.max(one.value, highest.get(key) ?? 0);
+      highest.set(key, value);
+      return { ...one, value };
+    });
+    return { ...metric, values };
+  }
 
   return {
     learn(id, snapshot) {
@@ -61,7 +77,9 @@ export function createMetricTotals(): MetricTotals {
       const theirs = [...living.values()].map((each) => each.filter(({ name }) => !ownMetrics.test(name)));
       const registry = new Registry();
       for (const metric of merge([...theirs, departed, own])) {
-        registry.registerMetric(shown(metric) as unknown as Parameters<Registry['registerMetric']>[0]);
+        registry.registerMetric(
+          shown(neverFalling(metric)) as unknown as Parameters<Registry['registerMetric']>[0],
+        );
       }
       return registry.metrics();
     },
