@@ -8,7 +8,7 @@ import { checkDurable } from './check/durable.ts';
 import { ok, warn, type Area } from './check/finding.ts';
 import { checkRedis } from './check/redis.ts';
 import { registrations, routeTable } from './check/registration.ts';
-import { checkRoutes } from './check/routes.ts';
+import { checkRoutes, freshRoutesOf } from './check/routes.ts';
 import { checkSessionSeals } from './check/session-seals.ts';
 import { checkSource } from './check/source.ts';
 import { checkUpstream } from './check/upstream.ts';
@@ -110,7 +110,9 @@ async function inspect(config: Config, path: string, warnings: readonly string[]
   const register = registrations(config);
   const publicHost = new URL(config.server.public_url[0] ?? '').host;
   const tried = await Promise.all([
-    ...config.sources.map((source, at) => checkSource(source, register[at]?.redirect_uris[0] ?? '')),
+    ...config.sources.map((source, at) =>
+      checkSource(source, register[at]?.redirect_uris[0] ?? '', freshRoutesOf(config, source.id)),
+    ),
     checkRedis(config.session),
     checkDurable(config),
     checkSessionSeals(config),

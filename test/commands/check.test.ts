@@ -156,6 +156,25 @@ t.test('check', async (t) => {
     t.match(fine, /ok {4}every rule can match, and lets in what it says/);
   });
 
+  t.test(
+    'a route that asks for freshness, and an IdP that announces no auth_time: a warning, exit 0',
+    async (t) => {
+      const routes = [
+        { name: 'fresh', path: '/a/**', max_auth_age: '15m' },
+        { name: 'others', path: '/b/**', require_aal: 'aal2' },
+      ];
+      t.notMatch((await check({ routes })).text, /auth_time/, 'it is announced');
+      op.metadataOverride = { claims_supported: ['sub', 'amr'] };
+      const { status, text } = await check({ routes });
+      const without = await check({ routes: routes.slice(1) });
+      op.metadataOverride = {};
+      t.equal(status, 0, text);
+      t.match(text, /warn\s+claims_supported lacks auth_time, which the route fresh is judged by/);
+      t.match(text, /→ run sallyport canary/);
+      t.notMatch(without.text, /auth_time/, 'where nothing asks for it');
+    },
+  );
+
   t.test('--json says the same by machine', async (t) => {
     const { status, text } = await check({}, ['--json']);
     t.equal(status, 0);

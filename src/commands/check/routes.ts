@@ -28,3 +28,14 @@ export function checkRoutes({ routes, sources, upstream }: Config): Area | undef
         : found.map(({ message, cure }) => warn(message, cure)),
   };
 }
+
+/** The operator's routes with `max_auth_age` that users of this source may open. */
+export function freshRoutesOf({ routes }: Config, sourceId: string): readonly string[] {
+  return routes
+    .map(ruleOfConfig)
+    .filter(
+      ({ maxAuthAgeSeconds, sources }) =>
+        maxAuthAgeSeconds !== undefined && sources?.includes(sourceId) !== false,
+    )
+    .map(({ name }) => name);
+}

@@ -4,8 +4,16 @@ import { inspectProvider, type Inspection } from '../../provider/inspection.ts';
 import { fail, ok, warn, type Area, type Finding } from './finding.ts';
 import { checkPolicy } from './policy.ts';
 
-/** One source: its policy on paper, its IdP for real, and the one against the other. */
-export async function checkSource(source: SourceConfig, redirectUri: string): Promise<Area> {
+/**
+ * One source: its policy on paper, its IdP for real, and the one against the other.
+ *
+ * @param freshRoutes names of the routes with `max_auth_age` that its users may open
+ */
+export async function checkSource(
+  source: SourceConfig,
+  redirectUri: string,
+  freshRoutes: readonly string[] = [],
+): Promise<Area> {
   const { policy, warnings } = resolvePolicy(source.mfa, source);
   const onPaper = warnings.map(({ path, message, cure }) => warn(`mfa.${path.join('.')}: ${message}`, cure));
   const inspection = await inspectProvider(source, policy, redirectUri);
@@ -27,9 +35,25 @@ export async function checkSource(source: SourceConfig, redirectUri: string): Pr
         warn(doubt, 'see whether the source asks for what this IdP can do'),
       ),
       ...checkPolicy(policy, inspection.metadata),
+      ...judgeFreshness(source, freshRoutes, inspection.metadata.claims_supported),
       ...onPaper,
     ],
   };
+}
+
+/** Whether `auth_time` can come, where something is judged by it. With `max_age` it has to, announced or not; some vendors do otherwise. */
+function judgeFreshness(
+  { mfa }: SourceConfig,
+  routes: readonly string[],
+  announced: readonly string[] | undefined,
+): readonly Finding[] {
+  const needed = [
+    ...(mfa.max_auth_age === undefined ? [] : ['mfa.max_auth_age']),
+    ...routes.map((name) => `the route ${name}`),
+  ];
+  if (needed.length === 0 || announced === undefined || announced.includes('auth_time')) return [];
+  const message = `claims_supported lacks auth_time, which ${needed.join(' and ')} is judged by: nobody passes if it does not come`;
+  return [warn(message, 'run sallyport canary and see whether auth_time comes; else take max_auth_age out')];
 }
 
 type Reached = Extract<Inspection, { reached: true }>;
