@@ -166,8 +166,8 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
   };
 }
 
-/** Claims that tie a token to one sign-in, or are for its issuer alone (Entra ID's): nothing asks for them after it. */
-const spent = new Set(['nonce', 'at_hash', 'c_hash', 's_hash', 'aio', 'rh', 'uti']);
+/** Claims that tie a token to one sign-in and moment, or are for its issuer alone (Entra ID's): nothing asks for them after it. */
+const spent = new Set(['nonce', 'at_hash', 'c_hash', 's_hash', 'exp', 'nbf', 'iat', 'aio', 'rh', 'uti']);
 
 /** Most sessions hold none that memory needs. */
 const noTokens: HeldTokens = Object.freeze({
