@@ -138,9 +138,9 @@ t.test('two workers are one to their users and to their operators', async (t) =>
       const traffic = load([...clients, () => whoami(session)]);
       const pages: ReadonlyMap<string, number>[] = [];
       let unready = 0;
-      let watches = true;
+      const watch = { goesOn: true };
       const watching = (async () => {
-        while (watches) {
+        while (watch.goesOn) {
           pages.push(await countersOf(served));
           if ((await served.look('/readyz')).status !== 200) unready += 1;
           await new Promise((resolve) => setTimeout(resolve, 20));
@@ -154,7 +154,7 @@ t.test('two workers are one to their users and to their operators', async (t) =>
           pages.push(await countersOf(served));
         }
       } finally {
-        watches = false;
+        watch.goesOn = false;
         await watching;
         await traffic.stop();
       }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 export interface Built {
   /** To be run by node. */
   readonly main: string;
-  clear(): void;
+  readonly clear: () => void;
 }
 
 /** Builds the program. */

@@ -39,7 +39,8 @@ t.test('several workers without Redis are a fault, with its place and its cure',
 });
 
 t.test('a worker is replaced at once; in a row, ever later; one that has lived begins anew', async (t) => {
-  const { died } = createBackOff();
+  const backOff = createBackOff();
+  const died = (livedMs: number): number => backOff.died(livedMs);
   t.same(
     Array.from({ length: 10 }, () => died(100)),
     [0, 250, 500, 1e3, 2e3, 4e3, 8e3, 16e3, 3e4, 3e4],

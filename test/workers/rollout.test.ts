@@ -101,7 +101,7 @@ t.test('a worker that started with what was in force a moment ago is brought up'
   const { rollout, asked, members } = stand([applied, applied]);
   await rollout.reload({ ok: true, config: configOf('two'), warnings: [] }, by);
   const late = { pid: 7, state: 'ready' as const, version: 1, outcome: applied };
-  rollout.catchUp(late as Member);
+  rollout.catchUp(late);
   rollout.catchUp(members[0] as unknown as Member);
   await rollout.reload({ ok: false, report: '', faults: [] }, by);
   t.same(asked(), [0, 1, 7], 'those that have it are left alone');

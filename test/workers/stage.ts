@@ -25,9 +25,9 @@ export interface Served {
   write(more: Json | string): void;
   /** The whole lines of the log. @throws when one of them is no JSON: torn, or written into another */
   lines(): readonly Json[];
-  told(message: string): readonly Json[];
+  readonly told: (message: string) => readonly Json[];
   /** Pids that have written access lines. */
-  seen(): ReadonlySet<number>;
+  readonly seen: () => ReadonlySet<number>;
   /** Pids of the workers that live. */
   workers(): readonly number[];
   readonly operations: string;
