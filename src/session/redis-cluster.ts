@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { addressOf, answerWithinMs, dialRedis, nameOf, within } from './redis-client.ts';
+import { askingFirst, askView, proveNode } from './redis-cluster-node.ts';
 import type { RedisConnection, RedisShard } from './redis-connection.ts';
 import { describeFault, NoAnswer, Redirection, storeUnavailable, Unfit } from './redis-fault.ts';
 import { keepHealth } from './redis-health.ts';
@@ -7,7 +8,7 @@ import type { RedisDeps } from './redis-health.ts';
 import { keepLink } from './redis-link.ts';
 import type { RedisLink } from './redis-link.ts';
 import type { RedisAccess, RedisAddress } from './redis-options.ts';
-import { mostCommonView, readClusterSlots, slotCount, slotOf } from './redis-slots.ts';
+import { mostCommonView, slotCount, slotOf } from './redis-slots.ts';
 import type { ClusterView } from './redis-slots.ts';
 
 /** How often it is looked who holds which slots, with everything in order and without. Milliseconds. */
@@ -280,48 +281,6 @@ function addressNamed(name: string | undefined): RedisAddress | undefined {
   if (name === undefined) return undefined;
   const colon = name.lastIndexOf(':');
   return { host: name.slice(0, colon), port: Number(name.slice(colon + 1)) };
-}
-
-/**
- * The node that a slot is on its way to answers for it only when told that it was sent there: for the next command, or the next
- * transaction. So what is a pipeline elsewhere is a transaction here.
- */
-function askingFirst<T>(work: (redis: Redis) => Promise<T>): (redis: Redis) => Promise<T> {
-  return (redis) => {
-    redis.call('ASKING').catch(() => undefined);
-    return work(
-      new Proxy(redis, {
-        get(target, name) {
-          if (name === 'pipeline') return () => target.multi();
-          const value: unknown = Reflect.get(target, name, target);
-          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-        },
-      }),
-    );
-  };
-}
-
-async function askView(redis: Redis): Promise<ClusterView> {
-  const view = readClusterSlots(await askCluster(redis, 'SLOTS'), addressOf(redis));
-  if (view === undefined) throw new Unfit('the answer to CLUSTER SLOTS can not be read');
-  return view;
-}
-
-/** A node that has lost the most of the others answers, and knows nothing any more. */
-async function proveNode(redis: Redis): Promise<void> {
-  const info = await askCluster(redis, 'INFO');
-  if (!/^cluster_state:ok\r?$/m.test(String(info)))
-    throw new Unfit(`CLUSTERDOWN: ${nameOf(addressOf(redis))} says that the cluster is down`);
-}
-
-async function askCluster(redis: Redis, what: 'SLOTS' | 'INFO'): Promise<unknown> {
-  try {
-    return await redis.call('CLUSTER', what);
-  } catch (error) {
-    // The one plain error that CLUSTER gives: "This instance has cluster support disabled".
-    if (describeFault(error, '').replyCode !== 'ERR') throw error;
-    throw new Unfit(`${nameOf(addressOf(redis))} is no node of a cluster`);
-  }
 }
 
 function rethrowLate(error: unknown): never {

@@ -33,6 +33,7 @@ export interface RedisSettings {
   readonly key_prefix: string;
 }
 
+/** Where a server listens. */
 export interface RedisAddress {
   readonly host: string;
   readonly port: number;
