@@ -257,3 +257,22 @@ t.test('the access token goes along only where asked for, and while it lives', a
   t.equal(await sent(true, startMs / 1000 + 5), 'opaque');
   t.equal(await sent(true, startMs / 1000 - 5), undefined);
 });
+
+t.test(
+  'an access token that ends within the life of its assertion is not sent beyond its own end',
+  async (t) => {
+    const tokens = {
+      idToken: undefined,
+      accessToken: 'opaque',
+      accessTokenExpiresAt: startMs / 1000 + 15,
+      refreshToken: undefined,
+    };
+    const session = openedSession({}, { tokens });
+    const headers = createIdentityHeaders(upstream({ pass_access_token: true }), countingSigner().signer);
+    const sentAt = async (nowMs: number): Promise<boolean> =>
+      (await headers.headersFor(session, standing, origin, nowMs)).includes('opaque');
+    t.equal(await sentAt(startMs), true);
+    t.equal(await sentAt(startMs + 14_999), true);
+    t.equal(await sentAt(startMs + 15_000), false);
+  },
+);
