@@ -16,8 +16,8 @@ export async function askRedis(port: number, command: string, ...args: string[])
     protocol: 2,
     lazyConnect: true,
     retryStrategy: () => null,
-    connectTimeout: 1000,
-    commandTimeout: 2000,
+    connectTimeout: 10_000,
+    commandTimeout: 10_000,
     disableClientInfo: true,
   });
   redis.on('error', () => undefined);
