@@ -42,18 +42,18 @@ on what they mean.`,
     let supervisor: Supervisor | undefined;
     // A failed reload is logged and changes nothing. (Before there is anything to reload, the signal must not end the start.)
     process.on('SIGHUP', () => void supervisor?.reload({ trigger: 'signal' }).catch(() => undefined));
+    const { startSupervisor } = await import('../reload/supervisor.ts');
     const app = await startServing(loaded, path);
+    // One request's defect must not end everybody else's. What decides who passes throws within its own request, and fails closed there.
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+      process.on(event, (error: unknown) => app.logFault(error));
     try {
-      const { startSupervisor } = await import('../reload/supervisor.ts');
       const controlSocket = loaded.config.operations.control_socket;
       supervisor = await startSupervisor({ app, path, env: io.env, loaded, controlSocket });
     } catch (error) {
       await app.close();
       throw error;
     }
-    // One request's defect must not end everybody else's. What decides who passes throws within its own request, and fails closed there.
-    for (const event of ['uncaughtException', 'unhandledRejection'] as const)
-      process.on(event, (error: unknown) => app.logFault(error));
     await stopping;
     // At the same time: a reload under way must not keep /readyz from failing first.
     await Promise.all([supervisor.close(), app.close(patience)]);
