@@ -87,7 +87,8 @@ export const upstream = z
       .boolean()
       .default(false)
       .meta({
-        description: 'Adds `X-Forwarded-Access-Token`. The upstream can then act as the user at the IdP.',
+        description:
+          'Adds `X-Forwarded-Access-Token`. The upstream can then act as the user at the IdP. It is refreshed where the sign-in brings a refresh token; one that has expired is not sent.',
         examples: [false],
       }),
     connect_timeout: duration()
