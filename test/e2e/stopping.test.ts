@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -238,16 +238,17 @@ t.test('an exception that nobody catches is logged with its stack, and the proce
   t.equal((await exit)[0], 0);
 });
 
-t.test('from start to the first answer', async (t) => {
+t.test('from start to the first answer: within a second', async (t) => {
   const app = await startApp(t);
   const took: number[] = [];
-  // The best of some: a machine that others use as well is not what is measured.
-  while (took.length < 3 && !took.some((ms) => ms < 1_000)) {
+  // The best of some: a machine that others use as well is not what is measured. Where they use more than there is, it takes its share longer.
+  const limitMs = (loadavg()[0] ?? 0) > 2 * availableParallelism() ? 2_000 : 1_000;
+  while (took.length < 6 && !took.some((ms) => ms < 1_000)) {
     const { child, exit, firstAnswerMs } = await serve(t, app.url);
     took.push(firstAnswerMs);
     child.kill('SIGTERM');
     await exit;
   }
   t.comment(`first answer after ${took.map(Math.round).join(', ')} ms`);
-  t.ok(Math.min(...took) < 2_000, took.join(', '));
+  t.ok(Math.min(...took) < limitMs, took.join(', '));
 });
