@@ -50,6 +50,7 @@ export function subscribeRedis(
     const { cause } = describeFault(error, where);
     if (!deaf) {
       deaf = true;
+      for (const listener of listeners) listener.lost?.();
       deps.logWarning('the ends of sessions on other replicas can not be heard: they are seen later', {
         redis: where,
         cause,

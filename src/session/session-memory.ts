@@ -67,13 +67,19 @@ export interface SessionMemory {
   confirm(entry: Entry, nowMs: number, storedUntilMs: number): void;
   /** Nothing is served any more before the store has been asked. */
   doubtAll(): void;
+  /** Whether the ends of sessions on other replicas go unheard from now on: an outage that begins after that has no grace. */
+  setDeaf(deaf: boolean): void;
 }
+
+/** A server that goes down takes the link for announcements along: whichever of the two is noticed first, within so long. Milliseconds. */
+const togetherMs = 2000;
 
 /** An empty memory. */
 export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
   const { store, clock } = deps;
   const forward = createForwardClock(clock);
   const interning = createInterning();
+  let deafSinceMs: number | undefined;
   const cookieOf = new Map<string, string>();
   /** How many are on their way to the same place. */
   const onTheWay = new Map<string, number>();
@@ -100,7 +106,10 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
     const steadyMs = clock.steadyMs?.();
     const outSteadyMs =
       steadyMs === undefined || sinceSteadyMs === undefined ? outMs : steadyMs - sinceSteadyMs;
-    return outMs >= 0 && Math.max(outMs, outSteadyMs) < deps.outageGraceMs;
+    const longestMs = Math.max(outMs, outSteadyMs);
+    if (outMs < 0 || longestMs >= deps.outageGraceMs) return false;
+    // What ended while nothing was heard may still stand here.
+    return deafSinceMs === undefined || forward.nowMs() - deafSinceMs <= longestMs + togetherMs;
   }
 
   return {
@@ -162,6 +171,9 @@ export function createSessionMemory(deps: SessionMemoryDeps): SessionMemory {
     },
     doubtAll() {
       for (const entry of memory.values()) entry.freshUntilMs = 0;
+    },
+    setDeaf(deaf) {
+      deafSinceMs = deaf ? (deafSinceMs ?? forward.nowMs()) : undefined;
     },
   };
 }

@@ -75,8 +75,10 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch & Se
     missed() {
       // What ended unheard must not be served: memory asks again for everything.
       memory.doubtAll();
+      memory.setDeaf(false);
       for (const listener of doubtListeners) listener();
     },
+    lost: () => memory.setDeaf(true),
   });
 
   function hear(news: SessionNews, keys: readonly string[]): void {

@@ -147,6 +147,8 @@ export interface StoreListener {
   heard(message: string): void;
   /** Announcements may have been missed until now: the link was cut, or is new. */
   missed(): void;
+  /** From now on, until {@link StoreListener.missed}, nothing is heard. */
+  lost?(): void;
 }
 
 export interface StoreHealth {

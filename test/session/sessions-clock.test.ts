@@ -88,10 +88,36 @@ function build(withSteady: boolean, changes: Partial<SessionsDeps> = {}) {
   const relink = () => {
     for (const listener of listeners) listener.missed();
   };
-  return { ...time, sessions: replica(), replica, cutOff, heal, relink, kept, asked: () => asked };
+  /** The link for announcements is lost. */
+  const unlink = () => {
+    for (const listener of listeners) listener.lost?.();
+  };
+  return { ...time, sessions: replica(), replica, cutOff, heal, relink, unlink, kept, asked: () => asked };
 }
 
 const unavailable = { code: 'store_unavailable' };
+
+t.test('an outage has no grace where ends had gone unheard before it', async (t) => {
+  const { sessions, clock, pass, cutOff, heal, unlink, relink } = build(true, {
+    outageGraceMs: 10 * minuteMs,
+  });
+  const { cookieValue, session } = await sessions.create(makeRecord(clock.nowMs()));
+  unlink();
+  pass(2 * secondMs);
+  cutOff();
+  t.equal(sessions.peek(cookieValue), session, 'the link goes with the server, a little earlier or later');
+  heal();
+  pass(1);
+  cutOff();
+  t.equal(sessions.peek(cookieValue), undefined, 'it was lost before');
+  await t.rejects(sessions.open(cookieValue), unavailable);
+  heal();
+  relink();
+  t.equal(await sessions.open(cookieValue), session);
+  cutOff();
+  pass(9 * minuteMs);
+  t.equal(sessions.peek(cookieValue), session, 'and is back');
+});
 
 for (const withSteady of [true, false]) {
   const kind = withSteady ? 'beside a steady clock' : 'without one';
