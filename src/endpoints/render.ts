@@ -31,7 +31,7 @@ export function renderRefusal(
     return { status, headers: { ...answerHeaders, ...refusal.headers, location }, body: '' };
   }
   if (refusal.plainText === true) {
-    const message = refusal.message ?? textOfCode(refusal.code, status).message;
+    const message = messageOf(refusal, refusal.code);
     const headers = { ...answerHeaders, 'content-type': 'text/plain; charset=utf-8', ...refusal.headers };
     return { status, headers, body: `${message}\n` };
   }
@@ -43,8 +43,14 @@ export function renderRefusal(
     ...refusal.body,
     error: refusal.code,
     ...(context.detail === undefined ? {} : { detail: context.detail }),
-    message: refusal.message ?? textOfCode(context.detail ?? refusal.code, status).message,
+    message: messageOf(refusal, context.detail ?? refusal.code),
     request_id: facts.id,
   });
   return { status, headers: { ...jsonHeaders, ...refusal.headers }, body };
+}
+
+/** What a program is told. */
+function messageOf(refusal: Refusal, code: string): string {
+  const { message, toProgram = message } = textOfCode(code, refusal.status);
+  return refusal.message ?? toProgram;
 }

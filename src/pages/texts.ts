@@ -152,6 +152,8 @@ export const texts = {
 export interface CodeText {
   readonly title: string;
   readonly message: string;
+  /** What a program is told instead, which has no form to send again. */
+  readonly toProgram?: string;
 }
 
 const codeTexts: Readonly<Record<string, CodeText>> = {
@@ -242,16 +244,19 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
     title: 'You are signed out',
     message:
       'Sign in in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
+    toProgram: 'There is no session: sign in in a browser.',
   },
   session_not_sufficient: {
     title: 'Your sign-in is no longer enough',
     message:
       'Sign in again in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
+    toProgram: 'The sign-in of this session is no longer enough: sign in again in a browser.',
   },
   insufficient_user_authentication: {
     title: 'A fresh sign-in is needed',
     message:
       'Sign in again in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
+    toProgram: 'A fresh sign-in is needed: sign in again in a browser, as the challenge asks.',
   },
   source_not_allowed: {
     title: 'This account has no access',

@@ -85,6 +85,15 @@ t.test('a form that meets an expired session: sign in in a new tab, come back, s
   t.equal(answer.headers['location'], undefined);
 });
 
+t.test('a program is told of no form and no tab', async (t) => {
+  for (const code of ['session_required', 'session_not_sufficient', 'insufficient_user_authentication']) {
+    const answer = page({ status: 401, code }, { method: 'POST', navigation: false });
+    const { message } = JSON.parse(answer.body) as { message: string };
+    t.match(message, /sign in/);
+    t.notMatch(message, /form|tab/);
+  }
+});
+
 t.test(
   'signed in, asked once, and still too little: the MFA page for a person, JSON for a program',
   async (t) => {
