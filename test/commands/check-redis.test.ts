@@ -52,7 +52,7 @@ t.test('each way to miss the right servers is named with its cure', async (t) =>
   t.match(await findings({ cluster: { nodes: [nodeAt] } }), [
     { status: 'ok', message: /reads, writes/ },
     { status: 'ok', message: /announces/ },
-    { status: 'ok', message: /Redis .*, master/ },
+    { status: 'ok', message: /(Redis|Valkey) .*, master/ },
     { status: 'ok', message: /noeviction/ },
   ]);
 });
