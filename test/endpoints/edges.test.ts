@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -8,6 +8,7 @@ import { UserAgent } from '../support/user-agent.ts';
 import { openHouse, prefix, signIn } from './house.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-logo-'));
+t.teardown(() => rmSync(directory, { recursive: true, force: true }));
 const logo = join(directory, 'logo.svg');
 writeFileSync(logo, '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>');
 const house = await openHouse({
