@@ -127,6 +127,8 @@ export function createBearer(deps: SignInDeps): OpenBearer {
   ): BearerResult {
     const result = refusedToken(detail);
     bound.count(facts.clientIp);
+    // What was good is so no more, and would hide that.
+    memoryOf(generation).good.delete(hash);
     memoryOf(generation).bad.set(hash, { result, untilMs: clock.nowMs() + badMs });
     tell(detail, facts, source);
     return result;
@@ -250,7 +252,8 @@ export function createBearer(deps: SignInDeps): OpenBearer {
       remembered.untilMs - nowMs <= maxRememberedMs
     )
       return remembered.result;
-    const waitSeconds = bound.wait(facts.clientIp);
+    // Whoever has had a good one is not held up by a neighbour's bad ones each time that it is due for another look.
+    const waitSeconds = good.get(hash)?.result.ok === true ? undefined : bound.wait(facts.clientIp);
     if (waitSeconds !== undefined) {
       meter.rateLimited('bearer');
       return tooManyBad(waitSeconds);

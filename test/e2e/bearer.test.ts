@@ -372,6 +372,53 @@ t.test('made-up tokens are held to a bound for each address, and good ones go on
   t.equal((await call('/api/x', mint({ jti: 'new' }))).status, 200, 'for a minute');
 });
 
+t.test(
+  'a token that expires in use is a bad one once, and takes nothing from others behind its address',
+  async (t) => {
+    const house = await furnish();
+    t.teardown(() => house.close());
+    const { mint, call, sallyport, clock } = house;
+    const token = mint({ exp: Math.floor(clock.nowMs() / 1000) + 120 });
+    t.equal((await call('/api/x', token)).status, 200);
+    clock.offsetMs = 190_000;
+    const before = sallyport.log.lines().length;
+    for (let n = 0; n < 130; n += 1) t.equal((await call('/api/x', token)).status, 401);
+    t.equal(
+      sallyport.log
+        .lines()
+        .slice(before)
+        .filter(({ message }) => message === 'an access token was refused').length,
+      1,
+    );
+    t.equal(
+      (await call('/api/x', mint({ jti: 'new', exp: Math.floor(clock.nowMs() / 1000) + 120 }))).status,
+      200,
+    );
+  },
+);
+
+t.test('a token that has been good is looked at again, whoever else floods from its address', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, clock } = house;
+  const good = mint();
+  const short = mint({ exp: Math.floor(clock.nowMs() / 1000) + 310 });
+  for (const token of [good, short]) t.equal((await call('/api/x', token)).status, 200);
+  clock.offsetMs = 301_000;
+  for (let n = 0; n < 120; n += 1) await call('/api/x', `made-up-${n}`);
+  t.equal((await call('/api/x', 'made-up')).status, 429);
+  t.equal((await call('/api/x', good)).status, 200, 'after the five minutes that it is remembered');
+  clock.offsetMs = 380_000;
+  for (let n = 0; n < 120; n += 1) await call('/api/x', `made-up-again-${n}`);
+  t.same(
+    [(await call('/api/x', short)).status, (await call('/api/x', short)).status],
+    [401, 401],
+    'one that has expired is looked at once more, and is a bad one then',
+  );
+  clock.offsetMs += 6_000;
+  t.equal((await call('/api/x', short)).status, 429);
+});
+
 t.test('a token that names nobody is known by the sign-in of its subject', async (t) => {
   const house = await furnish();
   t.teardown(() => house.close());
