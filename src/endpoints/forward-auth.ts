@@ -174,8 +174,19 @@ function statusForProxy({ location, ...refusal }: Refusal): Refusal {
   return refusal.status < 500 && refusal.status !== 401 ? { ...refusal, status: 403 } : refusal;
 }
 
-/** The facts of the request that Envoy repeats: what stands behind `auth` is its target, byte for byte. No header can say otherwise. */
-function repeatedFacts({ facts, raw, generation }: FastifyRequest): RequestFacts {
+/**
+ * What Envoy says when it asks (`headers_to_add` of its example). No script in a browser may send a header whose name begins so (Fetch
+ * Standard, "forbidden request-header"): where something before Sallyport passes on whatever clients ask for, a script of the app's would
+ * else read in the answer what is for the app alone, cookies that are `HttpOnly` and the access token included.
+ */
+const askerHeader = 'sec-sallyport-asker';
+
+/**
+ * The facts of the request that Envoy repeats: what stands behind `auth` is its target, byte for byte. No header can say otherwise.
+ * Or why it is none of Envoy's.
+ */
+function repeatedFacts({ facts, raw, generation }: FastifyRequest): RequestFacts | Refusal {
+  if (raw.headers[askerHeader] !== 'envoy') return { status: 400, code: 'asker_unknown' };
   const target = facts.rawTarget.slice(`${generation.config.server.path_prefix}/auth`.length);
   return {
     ...facts,

@@ -199,6 +199,32 @@ for (const [name, startProxy] of [
       t.equal(own.status, 404, 'clients do not ask themselves');
     });
 
+    t.test('a client that asks by itself, in any spelling, reads nothing that is for the app', async (t) => {
+      for (const path of [
+        '/_sallyport/auth/page',
+        '/_sallyport/auth/',
+        '/_sallyport/auth/open/x',
+        '/_sallyport/auth?redirect=302',
+        '/_sallyport//auth/page',
+        '/_sallyport/%61uth/page',
+        '/_sallyport/auth%2fpage',
+        '/_sallyport/x/../auth/page',
+        '/_sallyport/./auth',
+        '/_SALLYPORT/auth/page',
+        '//_sallyport/auth/page',
+      ])
+        for (const headers of [
+          {},
+          { 'x-forwarded-uri': '/page', 'x-forwarded-method': 'GET' },
+          { 'sec-sallyport-asker': 'envoy' },
+        ]) {
+          const { status, headers: answered } = await alice.request('GET', `${origin}${path}`, { headers });
+          t.ok(status >= 400, `${path}: ${status}`);
+          for (const secret of ['x-sallyport-assertion', 'x-forwarded-user', 'cookie'])
+            t.equal(answered[secret], undefined, `${path}: ${secret}`);
+        }
+    });
+
     t.test('no reading of a path leads past the rules', async (t) => {
       const before = app.seen.length;
       for (const path of [
@@ -360,7 +386,7 @@ t.test("Envoy's own shape: the target stands behind auth, by the request's metho
     headers: Readonly<Record<string, string>> = {},
     body = '',
   ) {
-    const all = { host, 'content-length': '0', ...headers };
+    const all = { host, 'content-length': '0', 'sec-sallyport-asker': 'envoy', ...headers };
     const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
     const head = `${method} /_sallyport/auth${target} HTTP/1.1\r\n${lines.join('')}connection: close\r\n\r\n`;
     return exchange(ports.sallyport, head + body, method);
@@ -381,6 +407,16 @@ t.test("Envoy's own shape: the target stands behind auth, by the request's metho
     t.equal(open.status, 200);
     for (const name of ['cookie', 'authorization', 'x-forwarded-user', 'x-sallyport-assertion'])
       t.match(headerOf(open, 'x-envoy-auth-headers-to-remove'), name);
+  });
+
+  t.test('a script of the app, which can send no header of that name, reads nothing', async (t) => {
+    for (const asker of ['', 'caddy', 'envoy, envoy']) {
+      const answer = await ask('GET', '/page', { ...same, 'sec-sallyport-asker': asker });
+      t.equal(answer.status, 400, asker);
+      t.match(answer.body.toString(), 'asker_unknown');
+      for (const name of ['cookie', 'x-forwarded-user', 'x-sallyport-assertion'])
+        t.equal(headerOf(answer, name), undefined, name);
+    }
   });
 
   t.test('every method is judged as what it is', async (t) => {

@@ -14,6 +14,9 @@ interface Patterns {
 }
 interface HttpService {
   readonly path_prefix: string;
+  readonly authorization_request: {
+    readonly headers_to_add: readonly { readonly key: string; readonly value: string }[];
+  };
   readonly authorization_response: { readonly allowed_upstream_headers: Patterns };
 }
 
@@ -74,6 +77,8 @@ export async function startEnvoyShape(
         const always = name === 'host' || name === 'authorization';
         if (!hide.includes(name) && (always || matches(allowed, name))) forwarded[name] = value;
       }
+      // Over whatever the client has sent under these names.
+      for (const { key, value } of service.authorization_request.headers_to_add) forwarded[key] = value;
       const said = await send(
         ports.sallyport,
         asked.method ?? '',
