@@ -9,7 +9,7 @@ import { upstreamTarget } from '../policy/canonical-target.ts';
 import { boundCookieNames } from '../policy/forge-routes.ts';
 import { trustTest, type AddressTest } from '../proxy/edge.ts';
 import { createGate, type GateResult } from '../proxy/gate.ts';
-import { ownCookieNames } from '../proxy/headers.ts';
+import { credentialHeaders, ownCookieNames } from '../proxy/headers.ts';
 import { dropBoundCookies } from '../session/bound-cookies.ts';
 import { stripOwnCookies } from '../session/cookie.ts';
 import { createBearer } from '../signin/bearer.ts';
@@ -95,7 +95,7 @@ export function addForwardAuth(scope: FastifyInstance, tools: EndpointTools): vo
       for (let at = 0; at + 1 < identity.length; at += 2)
         headers[identity[at] ?? ''] = identity[at + 1] ?? '';
     }
-    if (asker.repeats) headers[removalHeader] = namesToRemove(generation, result, headers).join(',');
+    if (asker.repeats) headers[removalHeader] = namesToRemove(generation, headers).join(',');
     return send(reply, { status: asker.passed, headers, body: '' });
   }
 
@@ -141,7 +141,6 @@ const removalHeader = 'x-envoy-auth-headers-to-remove';
 /** Whatever the answer does not hold must not reach the app from the client either. Envoy knows no patterns: every name of every preset. */
 function namesToRemove(
   { config }: Generation,
-  { rule, withCredential }: GateResult,
   answered: Readonly<Record<string, string>>,
 ): readonly string[] {
   const rules = [...headerRules(config.upstream), ...Object.values(headerPresets).flat()];
@@ -151,7 +150,7 @@ function namesToRemove(
     assertionHeader,
     'x-forwarded-access-token',
     ...rules.map(({ header }) => header),
-    ...(withCredential ? (rule?.credentialHeaders ?? []) : []),
+    ...credentialHeaders(config),
   ].map((name) => name.toLowerCase());
   const given = new Set(Object.keys(answered).map((name) => name.toLowerCase()));
   return [...new Set(names)].filter((name) => !given.has(name));

@@ -126,6 +126,17 @@ interface OriginParts {
 /** How many spellings of names are remembered: beyond, they are judged anew each time (no memory for an attacker to fill). */
 const rememberedNames = 512;
 
+/** The names that some route takes for a credential, beside `Authorization`. */
+export function credentialHeaders({
+  routes,
+  upstream,
+}: Pick<Config, 'routes' | 'upstream'>): readonly string[] {
+  return [
+    ...routes.flatMap((route) => route.credential_headers ?? []),
+    ...presetRoutes(upstream.preset).flatMap((rule) => rule.credentialHeaders ?? []),
+  ];
+}
+
 /** The header function for one configuration. */
 export function createUpstreamHeaders(
   config: Config,
@@ -134,12 +145,7 @@ export function createUpstreamHeaders(
   const configured = new Set(
     (config.upstream.identity_headers ?? []).map(({ header }) => normalizeHeaderName(header)),
   );
-  const credentials = new Set(
-    [
-      ...config.routes.flatMap((route) => route.credential_headers ?? []),
-      ...presetRoutes(config.upstream.preset).flatMap((rule) => rule.credentialHeaders ?? []),
-    ].map(normalizeHeaderName),
-  );
+  const credentials = new Set(credentialHeaders(config).map(normalizeHeaderName));
   const ownCookies = ownCookieNames(config);
   const passHost = config.upstream.pass_host;
   const fates = new Map<string, HeaderFate>();

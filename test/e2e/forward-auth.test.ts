@@ -15,7 +15,7 @@ const routes = [
   { name: 'administration', path: '/admin/**', require_aal: 'aal2', max_auth_age: '15m' },
   { name: 'strong', path: '/strong/**', require_aal: 'aal2' },
   { name: 'open', path: '/open/**', access: 'public' },
-  { name: 'git', path: '/git/**', access: 'credentials' },
+  { name: 'git', path: '/git/**', access: 'credentials', credential_headers: ['Private-Token'] },
   { name: 'closed', path: '/closed/**', access: 'deny' },
   { name: 'api', path: '/api/**', access: 'bearer' },
 ];
@@ -417,6 +417,18 @@ t.test("Envoy's own shape: the target stands behind auth, by the request's metho
       for (const name of ['cookie', 'x-forwarded-user', 'x-sallyport-assertion'])
         t.equal(headerOf(answer, name), undefined, name);
     }
+  });
+
+  t.test("a route's own credential headers go along there, and are taken off everywhere else", async (t) => {
+    const gone = async (path: string, headers: Readonly<Record<string, string>>) => {
+      const answer = await ask('GET', path, headers);
+      t.equal(answer.status, 200, path);
+      return (headerOf(answer, 'x-envoy-auth-headers-to-remove') ?? '').split(',');
+    };
+    t.ok((await gone('/page', { ...same, 'private-token': token })).includes('private-token'));
+    t.ok((await gone('/open/x', { 'private-token': token })).includes('private-token'), 'as nobody');
+    t.notOk((await gone('/git/x', { 'private-token': token })).includes('private-token'));
+    t.ok((await gone('/git/x', same)).includes('private-token'));
   });
 
   t.test('every method is judged as what it is', async (t) => {
