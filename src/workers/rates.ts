@@ -7,6 +7,9 @@ const mostKeys = 20_000;
 /** A worker waits so long for the count of all, then takes its own. Milliseconds. */
 const patienceMs = 250;
 
+/** Questions that may wait for an answer: a primary that hangs must not fill the memory of who asks it for each sign-in. */
+const mostWaiting = 1_000;
+
 /** Counts within fixed windows, in this process. */
 export function createRateWindows(clock: Clock): { count(key: string, windowMs: number): RateCount } {
   const windows = new LRUCache<string, { count: number; readonly beganAtMs: number }>({ max: mostKeys });
@@ -34,16 +37,22 @@ export function createSharedRates(
   clock: Clock,
 ): RateCounter {
   const own = createRateWindows(clock);
+  let waiting = 0;
+  function askOnce(key: string, windowMs: number): Promise<RateCount | undefined> {
+    waiting += 1;
+    return ask(key, windowMs).finally(() => (waiting -= 1));
+  }
   return {
     async count(key, windowMs) {
       // Counted here all the while, so that a primary that falls silent opens nothing anew.
       const mine = own.count(key, windowMs);
+      if (waiting >= mostWaiting) return mine;
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<undefined>((resolve) => {
         timer = setTimeout(resolve, patienceMs, undefined);
       });
       try {
-        return (await Promise.race([ask(key, windowMs), late])) ?? mine;
+        return (await Promise.race([askOnce(key, windowMs), late])) ?? mine;
       } finally {
         clearTimeout(timer);
       }

@@ -72,6 +72,20 @@ t.test('a window counts for all, and ends; while nobody answers, each counts for
   t.match(await shared.count('a', 1_000), { count: 2 });
 });
 
+t.test('a primary that has fallen silent is not asked for ever: what waits for it is bounded', async (t) => {
+  const waiting: ((count: undefined) => void)[] = [];
+  const shared = createSharedRates(() => new Promise((resolve) => waiting.push(resolve)), {
+    nowMs: () => 0,
+  });
+  const counts = await Promise.all(Array.from({ length: 5_000 }, async () => shared.count('a', 1_000)));
+  t.equal(counts.at(-1)?.count, 5_000, 'counted here all the same');
+  t.equal(waiting.length, 1_000);
+  for (const answer of waiting.splice(0)) answer(undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  await shared.count('a', 1_000);
+  t.equal(waiting.length, 1, 'asked again once it has answered');
+});
+
 async function snapshotOf(requests: number, seconds: number, up: number, lag: number) {
   const registers = [new Registry()];
   new Counter({ name: 'requests_total', help: 'r', labelNames: ['code'], registers }).inc(
