@@ -84,9 +84,12 @@ export function createIdpClient(
 
   /**
    * openid-client checks an ID token in part, by the machine's clock, and before us: it gets the answer without one, and
-   * verify-id-token.ts stays the only judge.
+   * verify-id-token.ts stays the only judge. Some IdPs repeat what they refuse ("Invalid refresh token (expired): …"): that is nothing for
+   * a log or the audit trail.
+   *
+   * @param spent the code, or the refresh token, that is sent
    */
-  function tokenFetch(): {
+  function tokenFetch(spent: string): {
     readonly fetchTokens: CustomFetch;
     readonly tokensOf: (answer: TokenEndpointResponse) => RedeemedTokens;
   } {
@@ -94,7 +97,11 @@ export function createIdpClient(
     return {
       async fetchTokens(url, init) {
         const response = await fetchOf('token')(url, init);
-        if (!response.ok) return response;
+        if (!response.ok) {
+          const text = await response.text();
+          const { status, headers } = response;
+          return new Response(spent === '' ? text : text.replaceAll(spent, '…'), { status, headers });
+        }
         const answer = parseJson(await response.text());
         if (!isObject(answer))
           throw idpUnavailable('answer_malformed', 'the token endpoint answered with no JSON object');
@@ -163,7 +170,7 @@ export function createIdpClient(
 
     async redeem(metadata, { callbackUrl, state, codeVerifier }) {
       const auth = await clientAuthentication(credential, metadata);
-      const { fetchTokens, tokensOf } = tokenFetch();
+      const { fetchTokens, tokensOf } = tokenFetch(callbackUrl.searchParams.get('code') ?? '');
       try {
         return tokensOf(
           await authorizationCodeGrant(configure(metadata, auth, fetchTokens), callbackUrl, {
@@ -178,7 +185,7 @@ export function createIdpClient(
 
     async refresh(metadata, refreshToken) {
       const auth = await clientAuthentication(credential, metadata);
-      const { fetchTokens, tokensOf } = tokenFetch();
+      const { fetchTokens, tokensOf } = tokenFetch(refreshToken);
       try {
         const answer = await refreshTokenGrant(configure(metadata, auth, fetchTokens), refreshToken);
         return { tokens: tokensOf(answer) };

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
 import type { Provider, VerifiedSignIn } from '../../src/provider/types.ts';
 import { atHash, makeKey, signJws, startOp } from '../support/op.ts';
@@ -152,6 +153,26 @@ t.test(
     }
   },
 );
+
+t.test('an IdP that repeats what it was sent puts no token into our words', async (t) => {
+  const { op, provider, signedIn, refreshToken } = await begin(t);
+  for (const [status, error] of [
+    [400, 'invalid_grant'],
+    [400, refreshToken],
+    [401, 'invalid_client'],
+    [500, 'server_error'],
+  ] as const) {
+    const body = JSON.stringify({
+      error,
+      error_description: `Invalid refresh token (expired): ${refreshToken}`,
+    });
+    op.fault = (endpoint) => (endpoint === 'token' ? { kind: 'status', status, body } : undefined);
+    const said = await refresh(provider, signedIn, refreshToken).catch((fault: unknown) => fault);
+    t.notMatch(inspect(said, { depth: 10 }), refreshToken, `${status} ${error}`);
+    if (status !== 500) t.match(inspect(said, { depth: 10 }), 'Invalid refresh token (expired): …');
+  }
+  op.fault = undefined;
+});
 
 t.test('no answer, or one that is none, is an outage', async (t) => {
   const { op, provider, signedIn, refreshToken } = await begin(t);
