@@ -19,7 +19,8 @@ export interface RefreshedRecord {
 
 /**
  * What becomes of a session's record by a refresh. Nothing of who it is, when its user authenticated, and how long it lasts ever changes;
- * its evidence only ever dwindles; its groups follow where the refreshed ID token lists them.
+ * its evidence only ever dwindles; its groups follow where the refreshed ID token lists them. Only a list with none of `allowed_groups`
+ * in it ends the session there and then.
  *
  * @param judge how the policy in force judges a record
  * @param nowSeconds seconds since the epoch
@@ -34,10 +35,12 @@ export function refreshedRecord(
 ): RefreshedRecord {
   const before = judge(record);
   const { tokens, identity } = record;
-  const groups =
-    claims === undefined
-      ? identity.groups
-      : (refreshedGroups(claims, config.groups_claim) ?? identity.groups);
+  const listed = claims === undefined ? undefined : refreshedGroups(claims, config.groups_claim);
+  const groups = listed ?? identity.groups;
+  // Who could not sign in with these groups has no session with them either: from now on it opens nothing, whatever the policy.
+  const { allowed_groups: allowed } = config;
+  const dismissed =
+    listed !== undefined && allowed.length > 0 && !allowed.some((each) => listed.includes(each));
   const lost = identity.groups?.some((group) => groups?.includes(group) !== true) === true;
   const gained = groups?.some((group) => identity.groups?.includes(group) !== true) === true;
   const next: SessionRecord = {
@@ -47,6 +50,7 @@ export function refreshedRecord(
       claims === undefined
         ? record.refreshed
         : noteRefreshed(record.claims, record.refreshed, claims, policy),
+    expiresAt: dismissed ? Math.min(record.expiresAt, nowSeconds) : record.expiresAt,
     tokens: keptTokens(
       {
         ...brought,
@@ -65,6 +69,6 @@ export function refreshedRecord(
     standing,
     lowered,
     groupsChanged: lost || gained,
-    narrowed: lowered || lost || (before.outcome.admit && !standing.outcome.admit),
+    narrowed: lowered || lost || dismissed || (before.outcome.admit && !standing.outcome.admit),
   };
 }

@@ -398,6 +398,31 @@ t.test(
   },
 );
 
+t.test('who is in none of allowed_groups any more has signed in for the last time', async (t) => {
+  const house = await furnishRefreshHouse({ source: { allowed_groups: ['forge', 'staff'] } });
+  t.teardown(() => house.close());
+  const { origin, op, idp, upstream } = house;
+  op.nextLogin = { ...op.nextLogin, claims: { ...op.nextLogin.claims, groups: ['forge', 'dev'] } };
+  const browser = await house.signIn();
+  const round = async (refreshed: Json, number: number) => {
+    idp.refreshed = refreshed;
+    house.advance(dueAfterSeconds + 1);
+    await browser.request('GET', `${origin}/`);
+    return (await house.untilRefreshed(number)).at(-1);
+  };
+  await round({ groups: undefined }, 1);
+  t.equal((await browser.request('GET', `${origin}/`)).status, 200, 'nothing said of groups');
+  await round({ groups: ['staff'] }, 2);
+  t.equal((await browser.request('GET', `${origin}/`)).status, 200, 'another of them');
+  t.match(await round({ groups: ['dev'] }, 3), { result: 'refreshed', groups: ['dev'] });
+  const before = upstream.seen.length;
+  t.equal((await browser.request('GET', `${origin}/`)).status, 401);
+  house.advance(3600);
+  t.equal((await browser.request('GET', `${origin}/`)).status, 401);
+  t.equal(upstream.seen.length, before);
+  t.equal(house.spent().length, 3, 'and refreshes nothing any more');
+});
+
 t.test(
   'a session by a sign-in without a refresh token, or without a life of its access token, is never refreshed',
   async (t) => {
