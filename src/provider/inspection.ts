@@ -8,6 +8,9 @@ import { createIdpClient } from './idp-client.ts';
 import { createIdpFetch, type IdpFetchLimits } from './idp-fetch.ts';
 import { allowedAlgs, doubtsAbout, type PolicyNeeds } from './metadata.ts';
 
+/** The discovery document of an IdP. @see OpenID Connect Discovery 1.0 section 3 */
+export type { ServerMetadata } from 'openid-client';
+
 /** What an IdP says of itself and of our client, tried for real (for `sallyport check`). */
 export type Inspection =
   | {

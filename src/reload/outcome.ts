@@ -1,3 +1,4 @@
+import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Author } from './mfa-trail.ts';
 
@@ -23,6 +24,17 @@ export type ReloadOutcome =
       /** Every fault, as `serve` would have reported it at its start. */
       readonly report: string;
     };
+
+/** What a configuration can be put in force in: one process, or several behind one. */
+export interface Reloadable {
+  /**
+   * Puts another configuration in force, without dropping a request or a session; one that can't be is refused, and changes
+   * nothing. Several are applied one after the other.
+   */
+  reload(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome>;
+  /** Opens `audit.file` anew: what writes the old one is renamed away by log rotation. */
+  reopenFiles(): Promise<void>;
+}
 
 /** Who changed the configuration: who says so with the command, else whom the file names, else who owns the file. */
 export function authorOf(config: Config, by: Pick<ReloadCause, 'actor' | 'fileOwner'>): Author {

@@ -1,10 +1,9 @@
-import type { App } from '../app.ts';
 import type { Environment } from '../config/interpolation.ts';
 import { digestOf } from '../config/comparison.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { openControlSocket, type ControlSocket } from './control-socket.ts';
 import { ownerOf } from './file-owner.ts';
-import type { ReloadCause, ReloadOutcome } from './outcome.ts';
+import type { Reloadable, ReloadCause, ReloadOutcome } from './outcome.ts';
 import { contentOf, watchFiles } from './watch.ts';
 
 /** Reads the configuration again whenever there is a reason to. */
@@ -15,7 +14,7 @@ export interface Supervisor {
 }
 
 export interface SupervisorOptions {
-  readonly app: Pick<App, 'reload' | 'reopenFiles'>;
+  readonly app: Reloadable;
   /** The configuration's file. */
   readonly path: string;
   readonly env: Environment;

@@ -10,13 +10,14 @@ import { createLog, type Log } from '../operations/log.ts';
 import { createMetricTotals, takeSnapshot } from '../operations/metric-merge.ts';
 import { createMetrics } from '../operations/metrics.ts';
 import { productVersion } from '../operations/version.ts';
+import type { Reloadable } from '../reload/outcome.ts';
 import { reportApplied, reportRefused } from '../reload/report.ts';
 import { createFleet, StartFailed } from './fleet.ts';
 import { createRateWindows } from './rates.ts';
 import { createRollout } from './rollout.ts';
 
 /** A running primary: what a single process is to whoever runs it. */
-export type Primary = Pick<App, 'reload' | 'reopenFiles' | 'logFault' | 'close'>;
+export type Primary = Reloadable & Pick<App, 'logFault' | 'close'>;
 
 /** Beside the grace, which the workers keep by themselves. Milliseconds. */
 const drainMarginMs = 3_000;

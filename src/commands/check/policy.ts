@@ -1,5 +1,5 @@
-import type { ServerMetadata } from 'openid-client';
 import type { AssurancePolicy } from '../../assurance/types.ts';
+import type { ServerMetadata } from '../../provider/inspection.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
 
 /**

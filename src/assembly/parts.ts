@@ -1,22 +1,22 @@
-import type { AssurancePolicy } from './assurance/types.ts';
-import { digestOf } from './config/comparison.ts';
-import type { Config, SourceConfig } from './config/schema.ts';
-import { buildGeneration } from './generation-builder.ts';
-import type { Generation } from './generation.ts';
-import { createAssertionSigner, type AssertionSigner } from './identity/assertion.ts';
-import { createBindings } from './identity/binding.ts';
-import { keepBindings, type BindingUpkeep } from './identity/binding-upkeep.ts';
-import { createIdentityHeaders } from './identity/headers.ts';
-import type { Clock } from './kernel/clock.ts';
-import type { Meter } from './kernel/meter.ts';
-import type { Randomness } from './kernel/randomness.ts';
-import type { SharedParts } from './kernel/shared-parts.ts';
-import { openLineWriter, type LineWriter } from './operations/line-writer.ts';
-import { createLog, type Log } from './operations/log.ts';
-import { createProvider } from './provider/oidc-provider.ts';
-import type { Provider } from './provider/types.ts';
-import { createSealing, type Sealing } from './session/sealing.ts';
-import type { OpenedSession, Store } from './session/types.ts';
+import type { AssurancePolicy } from '../assurance/types.ts';
+import { digestOf } from '../config/comparison.ts';
+import type { Config, SourceConfig } from '../config/schema.ts';
+import { buildGeneration } from '../generation-builder.ts';
+import type { Generation } from '../generation.ts';
+import { createAssertionSigner, type AssertionSigner } from '../identity/assertion.ts';
+import { createBindings } from '../identity/binding.ts';
+import { keepBindings, type BindingUpkeep } from '../identity/binding-upkeep.ts';
+import { createIdentityHeaders } from '../identity/headers.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { Meter } from '../kernel/meter.ts';
+import type { Randomness } from '../kernel/randomness.ts';
+import type { SharedParts } from '../kernel/shared-parts.ts';
+import { openLineWriter, type LineWriter } from '../operations/line-writer.ts';
+import { createLog, type Log } from '../operations/log.ts';
+import { createProvider } from '../provider/oidc-provider.ts';
+import type { Provider } from '../provider/types.ts';
+import { createSealing, type Sealing } from '../session/sealing.ts';
+import type { OpenedSession, Store } from '../session/types.ts';
 
 /** What outlives every reload, and what the parts are made with. */
 export interface World {

@@ -1,20 +1,19 @@
 import type { FastifyInstance } from 'fastify';
-import type { LoadedConfig } from './config/load.ts';
-import type { Config } from './config/schema.ts';
-import { SallyportError } from './kernel/error.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { SallyportError } from '../kernel/error.ts';
+import type { InForce } from './in-force.ts';
 import { closeAudit, makeParts, openAudit, type Parts, type World } from './parts.ts';
-import type { MfaTrail } from './reload/mfa-trail.ts';
-import { authorOf, type ReloadCause, type ReloadOutcome } from './reload/outcome.ts';
-import { reportApplied, reportRefused } from './reload/report.ts';
-import { keepRunning } from './reload/restart-keys.ts';
+import type { MfaTrail } from '../reload/mfa-trail.ts';
+import { authorOf, type Reloadable, type ReloadCause, type ReloadOutcome } from '../reload/outcome.ts';
+import { reportApplied, reportRefused } from '../reload/report.ts';
+import { keepRunning } from '../reload/restart-keys.ts';
 
 /** What a reload works on. */
 export interface ReloadsDeps {
   readonly world: World;
   readonly server: Pick<FastifyInstance, 'lanes' | 'upgradedSockets' | 'followCertificate'>;
-  readonly inForce: () => Parts;
-  /** Puts the parts in force: the one assignment. */
-  readonly swap: (next: Parts) => void;
+  readonly inForce: InForce;
   /** Tells the rest of the process. */
   readonly adopt: (next: Config) => void;
   readonly trail: MfaTrail;
@@ -23,9 +22,7 @@ export interface ReloadsDeps {
 }
 
 /** The reloads of one process. */
-export interface Reloads {
-  reload(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome>;
-  reopenFiles(): Promise<void>;
+export interface Reloads extends Reloadable {
   /** The public keys of the assertion; for a while those of the key before as well. */
   jwks(): { readonly keys: readonly object[] };
   /** Waits for a reload under way. */
@@ -52,7 +49,7 @@ export function createReloads(deps: ReloadsDeps): Reloads {
 
   async function apply(loaded: LoadedConfig, by: ReloadCause): Promise<ReloadOutcome> {
     if (!loaded.ok) return refuse(loaded.report, by);
-    const before = inForce();
+    const before = inForce.current();
     const { config, restartRequired } = keepRunning(before.config, loaded.config);
     let next: Parts;
     let takeCertificate: (() => void) | undefined;
@@ -75,7 +72,7 @@ export function createReloads(deps: ReloadsDeps): Reloads {
     }
 
     rememberKeys(before, next);
-    deps.swap(next);
+    inForce.swap(next);
     takeCertificate?.();
     deps.adopt(config);
     retire(before, next);
@@ -85,14 +82,14 @@ export function createReloads(deps: ReloadsDeps): Reloads {
     if (before.digests.secrets !== next.digests.secrets) trail.reseal(author);
     const { warnings } = loaded;
     if (deps.quiet !== true) {
-      reportApplied(inForce().log.logger, { warnings, restartRequired }, by, before.config, config);
+      reportApplied(inForce.current().log.logger, { warnings, restartRequired }, by, before.config, config);
     }
     return { result: 'applied', restartRequired, warnings };
   }
 
   function refuse(text: string, by: ReloadCause): ReloadOutcome {
     meter.configReload('refused', clock.nowMs());
-    if (deps.quiet !== true) reportRefused(inForce().log.logger, text, by);
+    if (deps.quiet !== true) reportRefused(inForce.current().log.logger, text, by);
     return { result: 'refused', report: text };
   }
 
@@ -123,10 +120,10 @@ export function createReloads(deps: ReloadsDeps): Reloads {
   }
 
   function reopen(): Promise<void> {
-    const before = inForce();
+    const before = inForce.current();
     if (before.config.audit.file === undefined) return Promise.resolve();
     try {
-      deps.swap({ ...before, auditOut: openAudit(before.config, world) });
+      inForce.swap({ ...before, auditOut: openAudit(before.config, world) });
     } catch (error) {
       // The trail goes on where it was: better in a rotated file than nowhere.
       world.logFault(error);
@@ -139,7 +136,7 @@ export function createReloads(deps: ReloadsDeps): Reloads {
     reload: (loaded, by) => inTurn(() => apply(loaded, by)),
     reopenFiles: () => inTurn(reopen),
     jwks() {
-      const { keys } = inForce().signer.jwks();
+      const { keys } = inForce.current().signer.jwks();
       if (formerKeys === undefined || clock.nowMs() >= formerKeys.untilMs) return { keys };
       const ids = new Set(keys.map(({ kid }) => kid));
       return { keys: [...keys, ...formerKeys.keys.filter((key) => !ids.has((key as { kid?: string }).kid))] };
