@@ -1,4 +1,4 @@
-import type { SessionWatch } from '../session/types.ts';
+import type { OpenedSession, SessionWatch } from '../session/types.ts';
 import type { Running } from './running.ts';
 import type { UpgradedSockets } from './websocket.ts';
 
@@ -23,6 +23,7 @@ export function closeWithSessions(
   let stopped = false;
   let looking = false;
   let lookAgain = false;
+  let doubtful = false;
 
   function close(ended: ReadonlySet<string>): void {
     upgraded.review(({ key }) => key === undefined || !ended.has(key));
@@ -35,20 +36,27 @@ export function closeWithSessions(
     }, graceMs).unref();
   }
 
-  /** Asks for every session that something runs under. */
-  async function look(): Promise<void> {
+  /**
+   * Asks for every session that something runs under.
+   * @param inDoubt that one may do less than before may have gone unheard, too
+   */
+  async function look(inDoubt = false): Promise<void> {
     lookAgain = true;
+    doubtful ||= inDoubt;
     if (looking) return;
     looking = true;
     while (lookAgain && !stopped) {
       lookAgain = false;
-      const keys = [...new Set([...keysOf(running), ...upgraded.sessionKeys()])];
-      for (let at = 0; at < keys.length; at += batchSize) {
+      const inFull = doubtful;
+      doubtful = false;
+      // As each was opened: of one key the older may allow more.
+      const sessions = [...new Set([...sessionsOf(running), ...upgraded.sessions()])];
+      for (let at = 0; at < sessions.length; at += batchSize) {
         const gone = new Set<string>();
         await Promise.all(
-          keys.slice(at, at + batchSize).map(async (key) => {
-            // A store that is down says nothing of anybody's end.
-            if (!(await watch.lives(key).catch(() => true))) gone.add(key);
+          sessions.slice(at, at + batchSize).map(async (session) => {
+            if (session.key !== undefined && !(await mayGoOn(session, session.key, inFull)))
+              gone.add(session.key);
           }),
         );
         if (gone.size > 0) close(gone);
@@ -57,12 +65,24 @@ export function closeWithSessions(
     looking = false;
   }
 
+  /** A store that is down says nothing of anybody's end. */
+  async function mayGoOn(session: OpenedSession, key: string, inFull: boolean): Promise<boolean> {
+    if (!(await watch.lives(key).catch(() => true))) return false;
+    if (!inFull) return true;
+    try {
+      return (await watch.isNarrower?.(session)) !== true;
+    } catch {
+      doubtful = true;
+      return true;
+    }
+  }
+
   const closeThese = (keys: readonly string[]): void => close(new Set(keys));
   // Whoever may do less than when it was opened comes back, and is judged by that.
   const stops = [
     watch.onEnded(closeThese),
     watch.onNarrowed?.(closeThese) ?? (() => undefined),
-    watch.onDoubt(() => void look()),
+    watch.onDoubt(() => void look(true)),
   ];
   const timer = setInterval(() => void look(), lookEveryMs).unref();
   return () => {
@@ -72,6 +92,6 @@ export function closeWithSessions(
   };
 }
 
-function* keysOf(running: Running): Generator<string> {
-  for (const { session } of running) if (session?.key !== undefined) yield session.key;
+function* sessionsOf(running: Running): Generator<OpenedSession> {
+  for (const { session } of running) if (session !== undefined) yield session;
 }

@@ -36,9 +36,9 @@ export class UpgradedSockets {
       if (session !== undefined && !mayGoOn(session)) close();
   }
 
-  /** The store keys of the sessions that something runs under. */
-  *sessionKeys(): Generator<string> {
-    for (const { session } of this.#closers.values()) if (session?.key !== undefined) yield session.key;
+  /** The sessions that something runs under. */
+  *sessions(): Generator<OpenedSession> {
+    for (const { session } of this.#closers.values()) if (session !== undefined) yield session;
   }
 
   closeAll(): void {

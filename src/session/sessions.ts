@@ -305,7 +305,20 @@ export function createSessions(deps: SessionsDeps): Sessions & SessionWatch & Se
     return (await store.life(key)) !== undefined;
   }
 
-  return { peek, open, create, end, onEnded, onNarrowed, onDoubt, lives, ...rewriting };
+  async function isNarrower({ key, record }: OpenedSession): Promise<boolean> {
+    if (key === undefined) return false;
+    const stored = await rewriting.read(key);
+    // Memory has its cookie no more, and nobody can look: only a refresh could have changed it.
+    if (stored === undefined) return record.tokens.refreshDueAt !== undefined;
+    const { refreshed, identity, expiresAt } = stored.record;
+    return (
+      JSON.stringify(refreshed) !== JSON.stringify(record.refreshed) ||
+      record.identity.groups?.some((group) => identity.groups?.includes(group) !== true) === true ||
+      expiresAt < record.expiresAt
+    );
+  }
+
+  return { peek, open, create, end, onEnded, onNarrowed, onDoubt, lives, isNarrower, ...rewriting };
 }
 
 /** Asked anew, since somebody else writes it. */

@@ -157,6 +157,8 @@ export interface StoreHealth {
   readonly sinceMs: number;
   /** The same by the clock that nobody sets, where there is one. */
   readonly sinceSteadyMs?: number;
+  /** Up, but it was not always: what was written there last, and leases, may be gone or have ended meanwhile. */
+  readonly again?: true;
   /** A short cause for the operator when down; never with a credential. */
   readonly cause?: string;
 }
@@ -231,4 +233,6 @@ export interface SessionWatch {
   onDoubt(listener: () => void): () => void;
   /** Whether a session is there still. @throws store_unavailable */
   lives(key: string): Promise<boolean>;
+  /** Whether a session that is there still may do less than when it was opened so. @throws store_unavailable */
+  isNarrower?(session: OpenedSession): Promise<boolean>;
 }

@@ -1,9 +1,24 @@
 import { mock } from 'node:test';
 import t from 'tap';
+import { SallyportError } from '../../src/kernel/error.ts';
+import { silentMeter } from '../../src/kernel/meter.ts';
+import { systemRandomness } from '../../src/kernel/randomness.ts';
 import type { Running } from '../../src/proxy/running.ts';
 import { closeWithSessions } from '../../src/proxy/session-ends.ts';
 import type { UpgradedSockets } from '../../src/proxy/websocket.ts';
-import type { OpenedSession, SessionWatch } from '../../src/session/types.ts';
+import { createMemoryStore } from '../../src/session/memory-store.ts';
+import { createSealing } from '../../src/session/sealing.ts';
+import { createSessions } from '../../src/session/sessions.ts';
+import type {
+  OpenedSession,
+  SessionRecord,
+  SessionWatch,
+  Store,
+  StoreListener,
+} from '../../src/session/types.ts';
+import { createStillClock } from '../session/clock.ts';
+import { makeRecord } from '../session/record-fixture.ts';
+import { until } from '../support/until.ts';
 
 /* Sessions that expire do so without a word: what runs under them is found by looking, once a minute. */
 
@@ -24,14 +39,20 @@ t.test('what runs under a session that has expired unheard is closed within a mi
     },
   } as unknown as SessionWatch;
   const closed: string[] = [];
+  const opened = new Map<string, OpenedSession>();
+  const sessionOf = (key: string): OpenedSession => {
+    const session = opened.get(key) ?? ({ key } as OpenedSession);
+    opened.set(key, session);
+    return session;
+  };
   const running = ['session:stays', 'session:expires', undefined].map((key) => ({
-    session: key === undefined ? undefined : ({ key } as OpenedSession),
+    session: key === undefined ? undefined : sessionOf(key),
     isRunning: true,
     sessionEnded: () => closed.push(key ?? 'none'),
   })) as unknown as Running;
   const sockets = new Set(['session:stays', 'session:socket']);
   const upgraded = {
-    sessionKeys: () => [...sockets],
+    sessions: () => [...sockets].map(sessionOf),
     review(stays: (session: OpenedSession) => boolean) {
       for (const key of [...sockets]) if (!stays({ key } as OpenedSession)) sockets.delete(key);
     },
@@ -67,4 +88,63 @@ t.test('what runs under a session that has expired unheard is closed within a mi
   mock.timers.tick(120_000);
   await settle();
   t.equal(asked, 6, 'not after it has been stopped');
+});
+
+t.test('what narrowed unheard is closed as soon as others are heard again, and nothing else', async (t) => {
+  const clock = createStillClock();
+  const store = createMemoryStore(clock);
+  const sealing = createSealing([Buffer.alloc(32, 7)], systemRandomness);
+  let hearing: StoreListener | undefined;
+  let down = false;
+  const replica = (own: Partial<Store>) =>
+    createSessions({
+      ...{ store: { ...store, ...own }, sealing, clock, randomness: systemRandomness, meter: silentMeter },
+      ...{ idleTimeoutMs: 8 * 3_600_000, absoluteTimeoutMs: 24 * 3_600_000 },
+      ...{ cacheMs: 5000, outageGraceMs: 0, maxCached: 100 },
+    });
+  const one = replica({});
+  const deaf = replica({
+    get: (key) => (down ? Promise.reject(new SallyportError('store_unavailable', 'down')) : store.get(key)),
+    listen(listener) {
+      hearing = listener;
+      return () => undefined;
+    },
+  });
+  const fresh = makeRecord(clock.nowMs());
+  const record = { ...fresh, identity: { ...fresh.identity, groups: ['dev', 'ops'] } };
+  const changes: readonly [string, Partial<SessionRecord>][] = [
+    ['lowered', { refreshed: { amr: ['pwd'] } }],
+    ['out of a group', { identity: { ...record.identity, groups: ['dev'] } }],
+    ['shortened', { expiresAt: record.expiresAt - 60 }],
+    ['into a group', { identity: { ...record.identity, groups: ['dev', 'ops', 'more'] } }],
+    ['refreshed', { tokens: { ...record.tokens, accessToken: 'another' } }],
+    ['untouched', {}],
+  ];
+  const open = new Map<OpenedSession, string>();
+  for (const [title, change] of changes) {
+    const { cookieValue, session } = await one.create(record);
+    open.set((await deaf.open(cookieValue))!, title);
+    const stored = await one.read(session.key!);
+    t.ok(title === 'untouched' || (await one.rewrite(stored!, { ...record, ...change }, undefined, true)));
+  }
+  const upgraded = {
+    sessions: () => open.keys(),
+    review(stays: (session: OpenedSession) => boolean) {
+      for (const session of [...open.keys()]) if (!stays(session)) open.delete(session);
+    },
+  } as unknown as UpgradedSockets;
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const stop = closeWithSessions([] as unknown as Running, upgraded, deaf);
+  t.teardown(stop);
+  down = true;
+  hearing?.missed();
+  await settle();
+  await settle();
+  t.equal(open.size, changes.length, 'a store that is down says nothing');
+  down = false;
+  mock.timers.tick(60_000);
+  await until(() => open.size < changes.length);
+  await settle();
+  t.same([...open.values()], ['into a group', 'refreshed', 'untouched']);
 });
