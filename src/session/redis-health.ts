@@ -30,7 +30,7 @@ export function keepHealth(where: string, { meter, clock, logWarning }: RedisDep
       if (health.up) return;
       // The first success is no news.
       if (everFailed) logWarning('the session store answers again', { redis: where });
-      health = Object.freeze({ up: true, ...since(clock) });
+      health = Object.freeze({ up: true, ...since(clock), ...(everFailed ? { again: true as const } : {}) });
       meter.storeUp(true);
     },
     setDown(cause) {

@@ -63,10 +63,14 @@ const patienceMs = 10_000;
 /** How often the store is asked what became of another replica's refresh, and how many times at most. */
 const pollEveryMs = 200;
 const mostPolls = 50;
-/** What was spent is written down, if the store fails, by trying again: so often, and after so long. */
-const mostWrites = 10;
-const rewriteAfterMs = 250;
-const rewriteAtMostMs = 4000;
+/** What was spent is written down, if the store fails, by trying again: so often, and after so long each time. */
+const mostWrites = 240;
+const rewriteAfterMs = 500;
+/**
+ * An outage outlasts leases. Whoever spent a token before it has so long after it to write that down, before anybody spends anew what the
+ * store still holds. Longer than it takes a replica to find the store again, and {@link rewriteAfterMs}.
+ */
+const settleMs = 3000;
 const closeWithinMs = 5000;
 
 /** Token refresh over its ports (SPEC section 6). */
@@ -114,12 +118,24 @@ export function createTokenRefresh(deps: TokenRefreshDeps): TokenRefresh {
     return flight;
   }
 
+  /** Whether a lease says who is at it. While the store is down it says so itself. */
+  function isSettled(): boolean {
+    const { up, again, sinceMs, sinceSteadyMs } = deps.store.health();
+    if (!up || again === undefined) return true;
+    const steadyMs = clock.steadyMs?.();
+    const sinceThenMs =
+      steadyMs === undefined || sinceSteadyMs === undefined
+        ? clock.nowMs() - sinceMs
+        : steadyMs - sinceSteadyMs;
+    return sinceThenMs < 0 || sinceThenMs >= settleMs;
+  }
+
   /** One refresh of one session: by this replica if it gets the lease; else another one is at it, and whoever waits looks what becomes of it. */
   async function fly(flight: Omit<Flight, 'promise'>): Promise<void> {
     const { key } = flight;
     let cookieValue: string | undefined;
     for (let polls = 0; polls <= mostPolls && !closed; polls += 1) {
-      const lease = await leases.take(`lock:${key}`);
+      const lease = isSettled() ? await leases.take(`lock:${key}`) : undefined;
       if (lease !== undefined) {
         try {
           await refresh(flight, await sessions.read(key, cookieValue));
@@ -245,7 +261,7 @@ export function createTokenRefresh(deps: TokenRefreshDeps): TokenRefresh {
         );
       } catch (error) {
         if (!isFault(error, 'store_unavailable') || tries === mostWrites || closed) throw error;
-        await pause(Math.min(rewriteAfterMs * 2 ** (tries - 1), rewriteAtMostMs));
+        await pause(rewriteAfterMs);
       }
     }
   }

@@ -2,6 +2,7 @@ import t from 'tap';
 import type { AuditEvent } from '../../src/audit/types.ts';
 import { buildGeneration } from '../../src/generation-builder.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { SallyportError } from '../../src/kernel/error.ts';
 import { silentMeter } from '../../src/kernel/meter.ts';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
 import type { RequestFacts } from '../../src/kernel/request-facts.ts';
@@ -10,7 +11,7 @@ import { keptTokens } from '../../src/session/kept-tokens.ts';
 import { createMemoryStore } from '../../src/session/memory-store.ts';
 import { createSealing } from '../../src/session/sealing.ts';
 import { createSessions } from '../../src/session/sessions.ts';
-import type { OpenedSession, Store } from '../../src/session/types.ts';
+import type { OpenedSession, Store, StoreHealth } from '../../src/session/types.ts';
 import { createTokenRefresh } from '../../src/signin/token-refresh.ts';
 import { createStillClock } from '../session/clock.ts';
 import { makeRecord } from '../session/record-fixture.ts';
@@ -26,19 +27,21 @@ function build() {
   const sealing = createSealing([Buffer.alloc(32, 7)], systemRandomness);
   const record = { ...makeRecord(clock.nowMs()), source: 'idp', clientId: 'forge' };
   const spent: string[] = [];
+  const idp: { answers: Promise<unknown> } = { answers: Promise.resolve() };
   const nowSeconds = (): number => Math.floor(clock.nowMs() / 1000);
   const provider = {
-    refresh: ({ refreshToken }: RefreshRequest) => {
-      spent.push(refreshToken);
-      return Promise.resolve({
+    async refresh({ refreshToken }: RefreshRequest) {
+      const number = spent.push(refreshToken);
+      await idp.answers;
+      return {
         refreshed: {
           claims: undefined,
           idToken: undefined,
-          accessToken: `access-${spent.length}`,
+          accessToken: `access-${number}`,
           accessTokenExpiresAt: nowSeconds() + lifeSeconds,
-          refreshToken: `refresh-${spent.length}`,
+          refreshToken: `refresh-${number}`,
         },
-      });
+      };
     },
   } as Partial<Provider> as Provider;
   const generation = buildGeneration(
@@ -84,7 +87,7 @@ function build() {
     false,
     nowSeconds(),
   );
-  return { clock, store, record: { ...record, tokens }, spent, replica };
+  return { clock, store, record: { ...record, tokens }, spent, replica, idp };
 }
 
 t.test('a replica that has heard nothing of another’s refresh takes that, and spends nothing', async (t) => {
@@ -151,3 +154,49 @@ t.test('a session that ends while its tokens are refreshed stays ended', async (
   clock.advance(3_600_000);
   t.equal(await one.sessions.open(cookieValue), undefined);
 });
+
+t.test(
+  'an outage outlasts the lock: who spent a token writes it down before anybody spends anew',
+  async (t) => {
+    const { clock, store, record, spent, replica, idp } = build();
+    let health: StoreHealth = store.health();
+    let writes = 0;
+    const reachable: Store = {
+      ...store,
+      health: () => health,
+      replace(...given) {
+        writes += 1;
+        return health.up
+          ? store.replace(...given)
+          : Promise.reject(new SallyportError('store_unavailable', 'out'));
+      },
+    };
+    const [one, other] = [replica(reachable), replica(reachable)];
+    const { cookieValue } = await one.sessions.create(record);
+    const known = (await other.sessions.open(cookieValue))!;
+    clock.advance(50_000);
+    let answer: () => void = () => undefined;
+    idp.answers = new Promise<void>((resolve) => (answer = resolve));
+    one.notice((await one.sessions.open(cookieValue))!);
+    await until(() => spent.length === 1);
+
+    health = { up: false, sinceMs: clock.nowMs() };
+    answer();
+    await until(() => writes > 0, 'what was spent can not be written down');
+    await store.delete(`lock:${known.key!}`);
+    health = { up: true, again: true, sinceMs: clock.nowMs() };
+    const before = await store.get(known.key!);
+    other.notice(known);
+    await other.refresh.close();
+    t.same(spent, ['refresh-0'], 'the other replica knows that it can not know');
+    t.same(await store.get(known.key!), before, 'though nothing was written yet');
+
+    await until(() => one.audit.length === 1, 'the new token is written down');
+    const third = replica(reachable);
+    clock.advance(50_000);
+    third.notice((await third.sessions.open(cookieValue))!);
+    await third.refresh.close();
+    t.same(spent, ['refresh-0', 'refresh-1']);
+    t.match(third.audit, [{ fields: { result: 'refreshed' } }]);
+  },
+);
