@@ -1,5 +1,7 @@
+import { readSignedClaims } from './signed-claims.ts';
+import { checkIssuer, checkTimes, isIdentifier } from './token-claims.ts';
+import { refuse } from './token-fault.ts';
 import type { AccessTokenTerms } from './types.ts';
-import { checkIssuer, checkTimes, isIdentifier, readSignedClaims, refuse } from './verify-id-token.ts';
 import type { IdTokenExpectations } from './verify-id-token.ts';
 
 /** Claims that mark a token which is no access token, whatever its `typ` says: an ID token's, and a logout token's. */
@@ -9,7 +11,7 @@ const foreignMarks = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
  * Verifies a JWT access token: signature first, by the issuer's keys, then what it says. A token of any other kind, which somebody
  * may have got hold of where it was shown for another reason, is refused by its `typ`, its audience and its marks.
  *
- * @throws token_invalid with an IdTokenFault as `detail`; idp_unavailable when the keys can't be had
+ * @throws token_invalid with a TokenFault as `detail`; idp_unavailable when the keys can't be had
  * @returns the claims, frozen
  * @see RFC 9068 section 4, RFC 8725 section 3.11
  */

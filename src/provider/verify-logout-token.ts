@@ -1,13 +1,8 @@
-import {
-  checkAudience,
-  checkIssuer,
-  checkTimes,
-  isIdentifier,
-  readSignedClaims,
-  refuse,
-} from './verify-id-token.ts';
-import type { IdTokenExpectations } from './verify-id-token.ts';
+import { readSignedClaims } from './signed-claims.ts';
+import { checkAudience, checkIssuer, checkTimes, isIdentifier } from './token-claims.ts';
+import { refuse } from './token-fault.ts';
 import type { VerifiedLogout } from './types.ts';
+import type { IdTokenExpectations } from './verify-id-token.ts';
 
 /** The event that makes a token a logout token. */
 const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout';
@@ -18,7 +13,7 @@ const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout';
  * `exp` may be missing (drafts did without it): a token is good for no longer than its `iat` allows. A `typ` of plain `JWT`, which
  * says as little as none, is what several identity providers send.
  *
- * @throws token_invalid with an IdTokenFault as `detail`; idp_unavailable when the keys can't be had
+ * @throws token_invalid with a TokenFault as `detail`; idp_unavailable when the keys can't be had
  * @see OpenID Connect Back-Channel Logout 1.0 sections 2.4 and 2.6
  */
 export async function verifyLogoutToken(
