@@ -5,6 +5,7 @@ import type { MetricTotals } from '../operations/metric-merge.ts';
 import type { ReloadCause, ReloadOutcome } from '../reload/outcome.ts';
 import { createBackOff } from './back-off.ts';
 import type { PackedConfig } from './config-transfer.ts';
+import { createQuestions } from './questions.ts';
 import type { LineKind, StartFault, ToPrimary, ToWorker } from './types.ts';
 
 /** A configuration that is in force, for workers to start with. */
@@ -23,6 +24,7 @@ export interface Member {
   readonly version: number;
 }
 
+/** What {@link createFleet} is made of. */
 export interface FleetDeps {
   /** How many workers there should be. */
   readonly wanted: number;
@@ -97,11 +99,7 @@ export function createFleet(deps: FleetDeps): Fleet {
   const { wanted, totals, log } = deps;
   const hands = new Set<Hand>();
   const backOff = createBackOff();
-  const answers = new Map<
-    number,
-    { readonly hand: Hand; readonly resolve: (answer?: ReloadOutcome) => void }
-  >();
-  let lastId = 0;
+  const questions = createQuestions<Hand, ReloadOutcome>();
   /** Replacements that wait for their time. */
   let pending = 0;
   let ending = false;
@@ -180,11 +178,11 @@ export function createFleet(deps: FleetDeps): Fleet {
         return;
       case 'looked':
         totals.learn(hand.worker.id, message.metrics);
-        answers.get(message.id)?.resolve();
+        questions.answered(message.id);
         return;
       case 'reloaded':
         if (message.outcome.result === 'applied') hand.version = message.version;
-        answers.get(message.id)?.resolve(message.outcome);
+        questions.answered(message.id, message.outcome);
         return;
       case 'lines': {
         const { kind, bytes } = message;
@@ -207,11 +205,7 @@ export function createFleet(deps: FleetDeps): Fleet {
   function gone(hand: Hand, code: number | null, signal: string | null): void {
     if (!hands.delete(hand)) return;
     totals.retire(hand.worker.id);
-    for (const [id, answer] of answers) {
-      if (answer.hand !== hand) continue;
-      answers.delete(id);
-      answer.resolve();
-    }
+    questions.gone(hand);
     for (const each of onGone) each();
     if (ending || hand.state === 'leaving') return;
     if (begun !== undefined && endsTheStart(hand, code, signal)) return;
@@ -256,24 +250,11 @@ export function createFleet(deps: FleetDeps): Fleet {
     }
   }
 
-  function ask(
+  const ask = (
     hand: Hand,
     message: (id: number) => ToWorker,
     patienceMs: number,
-  ): Promise<ReloadOutcome | undefined> {
-    lastId += 1;
-    const id = lastId;
-    return new Promise((resolve) => {
-      const timer = setTimeout(done, patienceMs, undefined);
-      function done(answer?: ReloadOutcome): void {
-        clearTimeout(timer);
-        answers.delete(id);
-        resolve(answer);
-      }
-      answers.set(id, { hand, resolve: done });
-      tell(hand, message(id));
-    });
-  }
+  ): Promise<ReloadOutcome | undefined> => questions.ask(hand, (id) => tell(hand, message(id)), patienceMs);
 
   function kill(): void {
     ending = true;
