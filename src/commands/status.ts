@@ -78,7 +78,7 @@ Exit status: 0 done, 1 Redis cannot be reached, 2 usage or configuration.`,
       );
       io.stdout.write(
         values.json
-          ? `${JSON.stringify({ generated_at: isoTime(nowMs), sources: sources.map((each) => describeSource(each, nowMs)) }, undefined, 2)}\n`
+          ? `${printable(JSON.stringify({ generated_at: isoTime(nowMs), sources: sources.map((each) => describeSource(each, nowMs)) }, undefined, 2))}\n`
           : `${sources.map((each) => formatSource(each, nowMs).join('\n')).join('\n\n')}\n`,
       );
       return 0;

@@ -71,7 +71,7 @@ t.test('the terminal shows what the page shows, and steers no terminal', async (
     return browser;
   };
   const ada = await signIn('ada', ['pwd', 'mfa']);
-  await signIn('uma', ['pwd', '\u001b[2J\u202e']);
+  await signIn('uma', ['pwd', '\u001b[2J\u009b2J\u202e']);
   const shown = await until(async () => {
     const { status, out } = await run('--config', fileWith());
     t.equal(status, 0);
@@ -94,6 +94,9 @@ t.test('the terminal shows what the page shows, and steers no terminal', async (
   const { idp, ...page } = (await pageJson(ada)).sources[0]!;
   t.ok(idp, 'known to the running process alone');
   t.same(printed.sources, [page]);
+  t.match(JSON.stringify(printed), '\u009b2J');
+  // eslint-disable-next-line no-control-regex -- exactly these are meant
+  t.notMatch(out, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/, 'as JSON neither');
 });
 
 t.test('wrong use, sessions in memory, and Redis that is not there', async (t) => {

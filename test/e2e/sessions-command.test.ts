@@ -63,7 +63,7 @@ async function signIn(sub: string, source = 'main', email = `${sub}@example.com`
   op.nextLogin = {
     sub,
     amr: ['pwd', 'otp', 'mfa'],
-    claims: { email, email_verified: true, preferred_username: sub },
+    claims: { email, email_verified: true, preferred_username: sub, name: `${sub} \u202e` },
   };
   const browser = new UserAgent();
   await browser.follow(`${origins[0]}/_sallyport/signin?source=${source}&return_to=/`);
@@ -100,7 +100,10 @@ t.test(
     ).json() as {
       id: string;
     };
-    const listed = JSON.parse((await run('list', '--json')).out) as Record<string, unknown>[];
+    const { out } = await run('list', '--json');
+    t.notMatch(out, '\u202e', 'a name turns no text around');
+    const listed = JSON.parse(out) as Record<string, unknown>[];
+    t.ok(listed.every(({ name }) => String(name).endsWith('\u202e')));
     t.same(listed.map(({ username }) => username).sort(), ['alice', 'bob']);
     t.match(
       listed.find(({ id }) => id === whoami.id),

@@ -6,6 +6,7 @@ import { createEndings, type Endings } from '../../session/endings.ts';
 import { createEndNotes, type EndNotes } from '../../session/end-notes.ts';
 import type { Store } from '../../session/types.ts';
 import type { CommandIo } from '../command.ts';
+import { printable } from '../terminal.ts';
 import { withStore, type StoreCommand } from '../workplace.ts';
 
 export { UsageFault } from '../workplace.ts';
@@ -20,7 +21,7 @@ export interface Workplace {
   readonly actor: string;
   /** Puts an event on record. */
   readonly record: (event: Pick<AuditEvent, 'action' | 'user' | 'authSource' | 'fields'>) => void;
-  /** Prints a line as it is: JSON, or made of {@link visible} parts. */
+  /** Prints JSON, or a line that is made of {@link visible} parts; what could steer a terminal is escaped as in JSON. */
   readonly say: (line: string) => void;
   readonly complain: (line: string) => void;
 }
@@ -53,7 +54,7 @@ export function withWorkplace(
           clientIp: undefined,
           tenant: config.sources.find(({ id }) => id === event.authSource)?.tenant,
         }),
-      say: (line) => io.stdout.write(`${line}\n`),
+      say: (line) => io.stdout.write(`${printable(line)}\n`),
       complain: (line) => io.stderr.write(`${command.name}: ${line}\n`),
     });
   });
