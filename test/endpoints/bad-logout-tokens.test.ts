@@ -32,6 +32,16 @@ t.test('the bound is of one address and one source, and of one minute from the f
   t.end();
 });
 
+t.test('a clock that is set back holds no logout up for longer than a minute', (t) => {
+  const clock = createStillClock();
+  const bound = createBadTokenBound(clock);
+  for (let bad = 0; bad < 300; bad += 1) bound.count(from('192.0.2.1'), 'main');
+  t.equal(bound.wait(from('192.0.2.1'), 'main'), 60);
+  clock.advance(-3_600_000);
+  t.equal(bound.wait(from('192.0.2.1'), 'main'), undefined);
+  t.end();
+});
+
 t.test('addresses of one IPv6 network are one; several processes share the bound', (t) => {
   const clock = createStillClock();
   const bound = createBadTokenBound(clock, 4);
