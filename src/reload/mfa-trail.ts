@@ -3,10 +3,11 @@ import type { SourceConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { isFault } from '../kernel/error.ts';
 import { randomToken, type Randomness } from '../kernel/randomness.ts';
-import { durableKeyPurpose, durablePrefix } from '../session/durable-key.ts';
+import { durableKeyPurpose } from '../session/durable-key.ts';
 import type { Sealing } from '../session/sealing.ts';
 import type { Store } from '../session/types.ts';
-import { hashMfa, snapshotMfa, type MfaSnapshot } from './mfa-settings.ts';
+import { entriesOf, keptHistory, readRecord, recordKey, withChanges } from './mfa-record.ts';
+import type { Change, SourceEntry, TrailRecord } from './mfa-record.ts';
 
 /*
  * Each change of a source's `mfa` makes one audit event, however many replicas apply it (SPEC section 9). What was applied last
@@ -15,13 +16,10 @@ import { hashMfa, snapshotMfa, type MfaSnapshot } from './mfa-settings.ts';
  * same change there and back again, know that it has been told.
  */
 
-/** Where the record stands. */
-const recordKey = `${durablePrefix}mfa-config`;
 /** A claim that was not followed by its record in this time is another's to make. */
 const claimLifeMs = 10_000;
 /** Replicas get the same file within this time of each other (a ConfigMap reaches its last node after a minute or two). */
 const sameChangeMs = 180_000;
-const keptHistory = 50;
 
 /** Who changed the configuration, and where that is known from. */
 export interface Author {
@@ -49,6 +47,7 @@ export interface MfaTrail {
   stop(): void;
 }
 
+/** What {@link createMfaTrail} is made of. */
 export interface MfaTrailDeps {
   readonly store: Store;
   readonly sealing: Sealing;
@@ -63,29 +62,6 @@ export interface MfaTrailDeps {
   readonly retryMs?: number;
 }
 
-interface SourceEntry {
-  readonly hash: string;
-  readonly mfa: MfaSnapshot;
-  readonly tenant?: string | undefined;
-}
-
-interface HistoryEntry {
-  readonly seq: number;
-  readonly source: string;
-  readonly hash: string;
-  readonly atMs: number;
-  readonly by: string;
-}
-
-interface TrailRecord {
-  readonly version: 1;
-  readonly seq: number;
-  /** Names the writing of this version: tells a writer whose answer was lost that it was written after all. */
-  readonly token: string;
-  readonly sources: Readonly<Record<string, SourceEntry>>;
-  readonly history: readonly HistoryEntry[];
-}
-
 /** Something applied, with which of its sources are worth a look. */
 interface Work {
   readonly atMs: number;
@@ -97,12 +73,6 @@ interface Work {
   readonly whole: boolean;
   /** Written, but nobody has heard yet whether. */
   unsure?: { readonly token: string; readonly changes: readonly Change[] } | undefined;
-}
-
-interface Change {
-  readonly source: string;
-  readonly previous: SourceEntry | undefined;
-  readonly next: SourceEntry | undefined;
 }
 
 /** A source, and the number up to which its changes are known. */
@@ -189,7 +159,7 @@ export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
       version: 1,
       seq,
       token,
-      sources: merge(record?.sources ?? {}, changes),
+      sources: withChanges(record?.sources ?? {}, changes),
       history: [
         ...(record?.history ?? []),
         ...changes.map(({ source, next: entry }) => ({
@@ -307,31 +277,4 @@ export function createMfaTrail(deps: MfaTrailDeps): MfaTrail {
       clearTimeout(timer);
     },
   };
-}
-
-function entriesOf(sources: readonly SourceConfig[]): ReadonlyMap<string, SourceEntry> {
-  return new Map(
-    sources.map((source) => {
-      const mfa = snapshotMfa(source);
-      return [source.id, { hash: hashMfa(mfa), mfa, tenant: source.tenant }];
-    }),
-  );
-}
-
-function merge(
-  sources: Readonly<Record<string, SourceEntry>>,
-  changes: readonly Change[],
-): Readonly<Record<string, SourceEntry>> {
-  const merged = new Map(Object.entries(sources));
-  for (const { source, next } of changes) {
-    if (next === undefined) merged.delete(source);
-    else merged.set(source, next);
-  }
-  return Object.fromEntries(merged);
-}
-
-/** Sealed by us, so it parses; only another version of us may have written another shape. */
-function readRecord(bytes: Buffer): TrailRecord | undefined {
-  const record = JSON.parse(bytes.toString('utf8')) as Partial<TrailRecord>;
-  return record.version === 1 ? (record as TrailRecord) : undefined;
 }
