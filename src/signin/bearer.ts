@@ -10,23 +10,15 @@ import { nowSeconds } from '../kernel/clock.ts';
 import { SallyportError } from '../kernel/error.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { OpenedSession, SessionRecord } from '../session/types.ts';
+
 import { createBadBearerBound } from './bad-bearer-bound.ts';
+import { namelessHint, refusedToken, refusedUser, tooManyBad, type BearerRefusal } from './bearer-refusal.ts';
 import { auditUser, createRecorder } from './sign-in-audit.ts';
+import { sourceOfToken } from './token-source.ts';
 import type { SignInDeps } from './types.ts';
 
 /** What an access token opens: something like a session, for as long as the token lives; or why it opens nothing. */
-export type BearerResult =
-  | { readonly ok: true; readonly session: OpenedSession }
-  | {
-      readonly ok: false;
-      /** 401: no such token is taken. 403: the token is good, and its user is refused. 429: too many bad ones from this client. */
-      readonly status: 401 | 403 | 429;
-      readonly code: string;
-      /** One sentence for whoever writes the client; ASCII. */
-      readonly hint: string;
-      /** With 429. */
-      readonly retryAfterSeconds?: number;
-    };
+export type BearerResult = { readonly ok: true; readonly session: OpenedSession } | BearerRefusal;
 
 /**
  * Opens the access token of a request. At once where it has been opened before.
@@ -51,6 +43,13 @@ interface Remembered {
   readonly result: BearerResult;
   /** Milliseconds since the epoch. */
   readonly untilMs: number;
+}
+
+/** What one configuration has made of tokens, by their hash. */
+interface Memory {
+  readonly good: LRUCache<string, Remembered>;
+  readonly bad: LRUCache<string, Remembered>;
+  readonly flights: Map<string, Promise<BearerResult>>;
 }
 
 /**
@@ -88,7 +87,7 @@ export function createBearer(deps: SignInDeps): OpenBearer {
     generation: Generation,
   ): Promise<BearerResult> {
     const { config, sources } = generation;
-    const source = sourceOf(token, sources);
+    const source = sourceOfToken(token, sources);
     const verify = source?.provider.verifyAccessToken?.bind(source.provider);
     if (source === undefined || verify === undefined)
       return turnDown('iss_mismatch', hash, facts, generation, source);
@@ -268,82 +267,8 @@ export function createBearer(deps: SignInDeps): OpenBearer {
   };
 }
 
-/** What one configuration has made of tokens, by their hash. */
-interface Memory {
-  readonly good: LRUCache<string, Remembered>;
-  readonly bad: LRUCache<string, Remembered>;
-  readonly flights: Map<string, Promise<BearerResult>>;
-}
-
 /** A claim of our own making: no token has it, since it is put over what a token says. */
 const ownClaim = 'sallyport_username';
 
 const headerClaimsOf = ({ identity_headers: rules }: UpstreamConfig): readonly string[] | undefined =>
   rules?.map(({ claim }) => claim);
-
-function namelessHint({ username: { claim, bind } }: UpstreamConfig): string {
-  const name = claim.replace(/[^!#-[\]-~]/g, '');
-  const signIn = bind ? ', or let its user sign in here once with a browser' : '';
-  return `the token names its user by no ${name} and no verified email: have the identity provider put one into access tokens${signIn}`;
-}
-
-function tooManyBad(retryAfterSeconds: number): BearerResult {
-  const hint = 'too many tokens from this address were refused: stop sending them, and try again later';
-  return { ok: false, status: 429, code: 'rate_limited', hint, retryAfterSeconds };
-}
-
-/**
- * The source that a token says it comes from; nothing is believed yet. Of several sources of one issuer, whose rules may differ, it is
- * the one whose client got the token; when that cannot be told, none.
- */
-function sourceOf(token: string, sources: ReadonlyMap<string, Source>): Source | undefined {
-  let claims: unknown;
-  try {
-    claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
-  } catch {
-    claims = undefined;
-  }
-  const { iss, azp, client_id: clientId } = isObject(claims) ? claims : {};
-  const candidates = [...sources.values()].filter(({ config }) => config.issuer === iss);
-  if (candidates.length < 2) return candidates[0] ?? soleSource(claims, sources);
-  const named = candidates.filter(({ config }) => config.client_id === (clientId ?? azp));
-  return named.length === 1 ? named[0] : undefined;
-}
-
-/** What is no JWT at all names no issuer: with one source, it can at least be told so in so many words. */
-function soleSource(claims: unknown, sources: ReadonlyMap<string, Source>): Source | undefined {
-  return isObject(claims) ? undefined : sources.values().next().value;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function refusedToken(detail: string): BearerResult {
-  return {
-    ok: false,
-    status: 401,
-    code: 'bearer_token_invalid',
-    hint: hints[detail] ?? `the token is not valid: ${detail}`,
-  };
-}
-
-function refusedUser(code: string, hint = 'the token is valid, and its user is refused'): BearerResult {
-  return { ok: false, status: 403, code, hint };
-}
-
-const hints: Readonly<Record<string, string>> = {
-  token_malformed:
-    'the token is no signed JWT: an opaque token cannot be verified here; have the identity provider issue JWT access tokens (RFC 9068)',
-  token_encrypted:
-    'the token is encrypted: have the identity provider issue signed JWT access tokens (RFC 9068)',
-  typ_not_access_token:
-    'the token is no access token: an ID token or a logout token is not accepted; its typ has to be among bearer.typ',
-  aud_is_client:
-    'the token is meant for a client, as an ID token is: ask for one whose aud is among bearer.audiences',
-  aud_mismatch: 'the aud of the token is not among bearer.audiences',
-  iss_mismatch: 'no source has issued the token',
-  key_not_found: 'no key of the issuer fits the token',
-  signature_invalid: 'the signature of the token does not verify',
-  expired: 'the token has expired',
-};
