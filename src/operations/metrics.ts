@@ -1,6 +1,7 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { Meter } from '../kernel/meter.ts';
 import { createBoundedLabel, createCells } from './metric-cells.ts';
+import { createDurations } from './metric-durations.ts';
 import * as known from './metric-labels.ts';
 
 export interface MetricsOptions {
@@ -46,18 +47,16 @@ export function createMetrics(options: MetricsOptions): Metrics {
     help: 'Requests answered, by route rule, access, method and status code.',
     labelNames: ['route', 'access', 'method', 'code'],
   });
-  const requestDuration = new Histogram({
+  const requestDuration = createDurations(registry, {
     name: 'sallyport_http_request_duration_seconds',
     help: 'From the first byte of a request to the last of its response.',
-    labelNames: ['access'],
+    labelName: 'access',
     buckets: requestSeconds,
-    registers,
   });
-  const upstreamDuration = new Histogram({
+  const upstreamDuration = createDurations(registry, {
     name: 'sallyport_upstream_request_duration_seconds',
     help: 'From sending a request upstream to the end of its response.',
     buckets: requestSeconds,
-    registers,
   });
   const counter = <const L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Counter({ name, help, labelNames, registers });
@@ -91,12 +90,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
   });
   const sessionsCreated = counter('sallyport_sessions_created_total', 'Sessions started.');
   const sessionsEnded = counter('sallyport_sessions_ended_total', 'Sessions ended, by why.', ['why']);
-  const storeDuration = new Histogram({
+  const storeDuration = createDurations(registry, {
     name: 'sallyport_redis_command_duration_seconds',
     help: 'Round trips to the session store.',
-    labelNames: ['command'],
+    labelName: 'command',
     buckets: storeSeconds,
-    registers,
   });
   const redisUp = gauge('sallyport_redis_up', 'Whether Redis answered last.');
   const idpRequests = counter('sallyport_idp_requests_total', 'Requests to identity providers.', [
@@ -128,13 +126,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
   for (const result of known.reloadResults) reloads.inc({ result }, 0);
   reloadOk.set(1);
   reloadedAt.set((options.configuredAtMs ?? 0) / 1000);
-  for (const access of known.accesses) requestDuration.zero({ access });
+  for (const access of known.accesses) requestDuration.zero(access);
   for (const kind of known.upstreamErrors) upstreamErrors.inc({ kind }, 0);
   for (const result of known.cacheResults) cacheResults.zero(result);
   for (const why of known.endings) sessionsEnded.inc({ why }, 0);
   for (const kind of known.logouts) logouts.inc({ kind }, 0);
   for (const endpoint of known.limitedEndpoints) rateLimited.inc({ endpoint }, 0);
-  for (const command of known.storeCommands) storeDuration.zero({ command });
+  for (const command of known.storeCommands) storeDuration.zero(command);
   if (options.redis === false) redisUp.remove();
   function adopt({ sources, routes }: Pick<MetricsOptions, 'sources' | 'routes'>): void {
     for (const { name, access } of routes) requests.zero(name, access, 'GET', '200');
@@ -155,7 +153,6 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }
   adopt(options);
 
-  const durationOf = new Map<string, (seconds: number) => void>();
   const label = () => createBoundedLabel(maxLabelValues);
   const [route, source, why, command, endpoint, limited, reason] = [
     label(),
@@ -170,13 +167,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const meter: Meter = {
     httpRequest(routeName, access, method, status, seconds) {
       requests.inc(route(routeName), access, known.methodLabel(method), known.codeLabel(status));
-      let observe = durationOf.get(access);
-      if (observe === undefined) {
-        const series = requestDuration.labels(access);
-        observe = (value) => series.observe(value);
-        durationOf.set(access, observe);
-      }
-      observe(seconds);
+      requestDuration.observe(seconds, access);
     },
     unreadableRequest: (status) => requests.inc('none', 'none', known.otherMethod, known.codeLabel(status)),
     upstreamRequest: (seconds) => upstreamDuration.observe(seconds),
@@ -195,7 +186,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     sessionCache: (result) => cacheResults.inc(result),
     sessionCreated: () => sessionsCreated.inc(),
     sessionEnded: (cause) => sessionsEnded.inc({ why: why(cause) }),
-    storeCommand: (name, seconds) => storeDuration.observe({ command: command(name) }, seconds),
+    storeCommand: (name, seconds) => storeDuration.observe(seconds, command(name)),
     storeUp: (up) => {
       if (options.redis !== false) redisUp.set(up ? 1 : 0);
     },
