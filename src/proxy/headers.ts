@@ -123,6 +123,12 @@ interface OriginParts {
   readonly scheme: string;
 }
 
+/** A spelling of a name, and what becomes of headers that are written so. */
+interface KnownName {
+  readonly name: string;
+  readonly fate: HeaderFate;
+}
+
 /** How many spellings of names are remembered: beyond, they are judged anew each time (no memory for an attacker to fill). */
 const rememberedNames = 512;
 
@@ -148,15 +154,15 @@ export function createUpstreamHeaders(
   const credentials = new Set(credentialHeaders(config).map(normalizeHeaderName));
   const ownCookies = ownCookieNames(config);
   const passHost = config.upstream.pass_host;
-  const fates = new Map<string, HeaderFate>();
+  const known = new Map<string, KnownName>();
   const origins = new Map<string, OriginParts>();
 
-  function fateOf(name: string): HeaderFate {
-    const known = fates.get(name);
-    if (known !== undefined) return known;
-    const fate = fateOfHeader(name, configured, credentials);
-    if (fates.size < rememberedNames) fates.set(name, fate);
-    return fate;
+  function know(name: string): KnownName {
+    const remembered = known.get(name);
+    if (remembered !== undefined) return remembered;
+    const judged = { name, fate: fateOfHeader(name, configured, credentials) };
+    if (known.size < rememberedNames) known.set(name, judged);
+    return judged;
   }
 
   function partsOf(origin: string): OriginParts {
@@ -175,8 +181,8 @@ export function createUpstreamHeaders(
     const list: string[] = passHost ? ['Host', host] : [];
     const listed = connectionOptions(input.connection);
     for (let i = 0; i < rawHeaders.length; i += 2) {
-      const name = rawHeaders[i] ?? '';
-      const fate = fateOf(name);
+      // Our own copy of the name goes on: undici looks names up, and finds one that it has met before at half the cost.
+      const { name, fate } = know(rawHeaders[i] ?? '');
       if (fate === 'drop' || (listed !== undefined && isListed(name, listed))) continue;
       let value = rawHeaders[i + 1] ?? '';
       if (fate === 'cookie') {

@@ -137,7 +137,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#resume = resume;
     this.#remaining = contentLength;
     // A body's first bytes mostly come with the head and go out with it. If they don't, the head must not wait for them.
-    process.nextTick(flushHead, this);
+    flushSoon(this);
     return true;
   }
 
@@ -355,8 +355,17 @@ function endWith(res: ServerResponse, lastChunk: Buffer | undefined): void {
   }
 }
 
-function flushHead(exchange: Exchange): void {
-  exchange.flushHead();
+let unflushed: Exchange[] = [];
+
+/** One callback for all heads that came in the same turn of the event loop: one for each would cost as much as the gate. */
+function flushSoon(exchange: Exchange): void {
+  if (unflushed.push(exchange) === 1) setImmediate(flushHeads);
+}
+
+function flushHeads(): void {
+  const exchanges = unflushed;
+  unflushed = [];
+  for (const exchange of exchanges) exchange.flushHead();
 }
 
 /** Whether the request brings a body (RFC 9112 section 6.3). */
