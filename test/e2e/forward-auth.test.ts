@@ -1,5 +1,6 @@
 import { METHODS } from 'node:http';
 import t from 'tap';
+import { headerPresets } from '../../src/identity/presets.ts';
 import { startAskingCaddy, startAskingNginx } from '../support/asking-proxy.ts';
 import { startEnvoyShape } from '../support/envoy-shape.ts';
 import { startEchoUpstream, type SeenByUpstream } from '../support/echo-upstream.ts';
@@ -517,6 +518,28 @@ t.test("Envoy's own shape: the target stands behind auth, by the request's metho
     );
     t.equal(answer.status, 200);
   });
+});
+
+t.test("Envoy's example: with any preset, no identity header of the client's reaches the app", async (t) => {
+  const spoofed = Object.fromEntries(
+    [...new Set(Object.values(headerPresets).flat())].map(({ header }) => [header.toLowerCase(), 'root']),
+  );
+  for (const preset of Object.keys(headerPresets) as (keyof typeof headerPresets)[]) {
+    const house = await furnish(['127.0.0.1/32'], { preset, pass_access_token: true });
+    const envoy = await startEnvoyShape(house.ports);
+    const alice = new UserAgent();
+    await alice.follow(`${house.origin}/page`);
+    const answer = await alice.request('GET', `${house.origin}/page`, {
+      headers: { ...spoofed, 'x-sallyport-assertion': 'root', 'x-forwarded-access-token': 'root' },
+    });
+    const { headers } = seenIn(answer);
+    for (const { header, claim } of headerPresets[preset])
+      if (claim === 'user') t.equal(headers[header.toLowerCase()], 'alice', preset);
+    t.ok(headers['x-forwarded-access-token'], preset);
+    t.notMatch(JSON.stringify(headers), 'root', preset);
+    await envoy.close();
+    await house.close();
+  }
 });
 
 t.test('a peer that is not trusted describes nothing', async (t) => {
