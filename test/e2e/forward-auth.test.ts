@@ -104,6 +104,11 @@ for (const [name, startProxy] of [
           'x-forwarded-user': 'root',
           'x-forwarded-groups': 'admins',
           'x-sallyport-assertion': 'made-up',
+          ...Object.fromEntries(
+            Object.values(headerPresets)
+              .flat()
+              .map(({ header }) => [header.toLowerCase(), 'root']),
+          ),
           ...(name === 'Caddy' ? { 'x-sallyport-cookie': 'made=up' } : {}),
           authorization: `Bearer ${token}`,
         },
