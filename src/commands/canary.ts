@@ -3,15 +3,15 @@ import { parseArgs } from 'node:util';
 import type { ModeInForce } from '../assurance/outcome.ts';
 import type { Outcome } from '../assurance/types.ts';
 import { describeModeReason, describeOutcome } from '../assurance/words.ts';
-import { loadConfig } from '../config/load.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { parseDuration } from '../kernel/duration.ts';
 import { isFault } from '../kernel/error.ts';
 import { systemRandomness } from '../kernel/randomness.ts';
 import type { CanaryDecision, CanaryReport } from '../signin/canary.ts';
 import { createCanaryTickets, type CanaryTickets } from '../signin/canary-ticket.ts';
-import type { Command, CommandIo } from './command.ts';
-import { openSealedStore } from './sealed-store.ts';
+import type { Command } from './command.ts';
+import { fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
+import { openSealedStore, whileReached } from './sealed-store.ts';
 import { formatStep, printable, show } from './terminal.ts';
 
 /** How often the result is looked for, in milliseconds. */
@@ -47,34 +47,30 @@ Exit status: 0 AAL2, 1 AAL1, an error of the IdP, or nobody came, 2 usage or con
       },
     });
     const path = values.config ?? io.env['SALLYPORT_CONFIG'];
-    if (path === undefined) return fail(io, 'no configuration: give --config FILE or set SALLYPORT_CONFIG');
-    if (values.source === undefined) return fail(io, 'give --source ID');
+    if (path === undefined) return fail(io, 'canary', noConfiguration);
+    if (values.source === undefined) return fail(io, 'canary', 'give --source ID');
     const waitMs = parseDuration(values.wait);
     if (waitMs === undefined || waitMs < 1000 || waitMs > longestWaitMs) {
-      return fail(io, `--wait ${show(values.wait)} is no duration between 1s and 24h, such as 10m`);
+      return fail(io, 'canary', `--wait ${show(values.wait)} is no duration between 1s and 24h, such as 10m`);
     }
-    const loaded = await loadConfig(path, io.env);
-    if (!loaded.ok) {
-      io.stderr.write(loaded.report);
-      return 2;
-    }
+    const loaded = await loadOrReport(path, io);
+    if (loaded === undefined) return 2;
     const { config } = loaded;
     const source = config.sources.find(({ id }) => id === values.source);
     if (source === undefined) {
-      const known = config.sources.map(({ id }) => id).join(', ');
-      return fail(io, `no source has the id ${show(values.source)}; there are: ${known}`);
+      return fail(io, 'canary', noSource(values.source, config.sources));
     }
-    if (config.canary === 'off') return fail(io, 'the canary is switched off: canary: off');
+    if (config.canary === 'off') return fail(io, 'canary', 'the canary is switched off: canary: off');
     const sealed = openSealedStore(config.session);
     if (sealed === undefined) {
       return fail(
         io,
+        'canary',
         'session.redis is not set: the link can only be passed to serve through Redis. Sign in as an operator and open the canary in the browser instead',
       );
     }
     const { store, sealing } = sealed;
-    try {
-      await store.ping();
+    return await whileReached(store, 'canary', io, async () => {
       const tickets = createCanaryTickets({ store, sealing, randomness: systemRandomness });
       const ticket = await tickets.offer(source.id, waitMs);
       const { public_url: origins, path_prefix: prefix } = config.server;
@@ -88,20 +84,9 @@ Exit status: 0 AAL2, 1 AAL1, an error of the IdP, or nobody came, 2 usage or con
       }
       io.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report));
       return report.decision?.aal === 'aal2' ? 0 : 1;
-    } catch (error) {
-      if (!isFault(error, 'store_unavailable')) throw error;
-      io.stderr.write(`sallyport canary: Redis cannot be reached: ${error.detail ?? error.message}\n`);
-      return 1;
-    } finally {
-      await store.close();
-    }
+    });
   },
 };
-
-function fail(io: CommandIo, message: string): 2 {
-  io.stderr.write(`sallyport canary: ${message}\n`);
-  return 2;
-}
 
 /** The result, once the sign-in has come back; undefined when it has not in time. */
 async function waitForReport(

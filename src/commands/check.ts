@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
-import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { headerRules } from '../identity/presets.ts';
 import type { Command, CommandIo } from './command.ts';
+import { fail, loadOrReport, noConfiguration } from './configuration.ts';
 import { checkDirect } from './check/direct.ts';
 import { checkDurable } from './check/durable.ts';
 import { ok, warn, type Area } from './check/finding.ts';
@@ -47,18 +47,11 @@ Exit status: 0 nothing failed (there may be warnings), 1 something failed, 2 usa
     const path = values.config ?? io.env['SALLYPORT_CONFIG'];
     if (values.direct !== undefined) return runDirect({ ...values, direct: values.direct, path }, io);
     if (values.as !== undefined) {
-      io.stderr.write('sallyport check: --as goes with --direct\n');
-      return 2;
+      return fail(io, 'check', '--as goes with --direct');
     }
-    if (path === undefined) {
-      io.stderr.write('sallyport check: no configuration: give --config FILE or set SALLYPORT_CONFIG\n');
-      return 2;
-    }
-    const loaded = await loadConfig(path, io.env);
-    if (!loaded.ok) {
-      io.stderr.write(loaded.report);
-      return 2;
-    }
+    if (path === undefined) return fail(io, 'check', noConfiguration);
+    const loaded = await loadOrReport(path, io);
+    if (loaded === undefined) return 2;
     const report = await inspect(loaded.config, path, loaded.warnings);
     io.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report));
     return report.failed === 0 ? 0 : 1;
@@ -79,14 +72,10 @@ async function runDirect(
 ): Promise<number> {
   const url = URL.canParse(direct) ? new URL(direct) : undefined;
   if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
-    io.stderr.write(`sallyport check: --direct wants http://host:port, not ${direct}\n`);
-    return 2;
+    return fail(io, 'check', `--direct wants http://host:port, not ${direct}`);
   }
-  const loaded = path === undefined ? undefined : await loadConfig(path, io.env);
-  if (loaded?.ok === false) {
-    io.stderr.write(loaded.report);
-    return 2;
-  }
+  const loaded = path === undefined ? undefined : await loadOrReport(path, io);
+  if (path !== undefined && loaded === undefined) return 2;
   const headers = loaded === undefined ? [] : headerRules(loaded.config.upstream);
   const areas = [await checkDirect({ url, headers, account })];
   const { failed, warned } = countFindings(areas);

@@ -6,12 +6,12 @@ import { resolvePolicy } from '../assurance/policy.ts';
 import { describeReason, hintFor, weakHint } from '../assurance/reasons.ts';
 import type { Claims, EnforcementSubject, Mode, Standing } from '../assurance/types.ts';
 import { describeModeReason, describeOutcome } from '../assurance/words.ts';
-import { loadConfig } from '../config/load.ts';
 import type { SourceConfig } from '../config/schema.ts';
 import { resolveEmail } from '../identity/email.ts';
 import { resolveGroups } from '../identity/groups.ts';
 import { systemClock } from '../kernel/clock.ts';
-import type { Command, CommandIo } from './command.ts';
+import type { Command } from './command.ts';
+import { fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
 import { formatStep, show } from './terminal.ts';
 
 /** `sallyport explain`: the decision that `serve` would take for these claims, step by step. */
@@ -45,28 +45,23 @@ Exit status: 0 AAL2, 1 AAL1, 2 usage or configuration.`,
       },
     });
     const configPath = values.config ?? io.env['SALLYPORT_CONFIG'];
-    if (configPath === undefined)
-      return fail(io, 'no configuration: give --config FILE or set SALLYPORT_CONFIG');
-    if (values.source === undefined) return fail(io, 'give --source ID');
+    if (configPath === undefined) return fail(io, 'explain', noConfiguration);
+    if (values.source === undefined) return fail(io, 'explain', 'give --source ID');
     const input = chooseInput(values.claims, values.token);
-    if (input === undefined) return fail(io, 'give either --claims FILE or --token FILE');
+    if (input === undefined) return fail(io, 'explain', 'give either --claims FILE or --token FILE');
     const nowMs = values.now === undefined ? systemClock.nowMs() : Date.parse(values.now);
     if (Number.isNaN(nowMs))
-      return fail(io, `--now ${show(values.now)} is not a time such as 2027-01-31T08:00:00Z`);
+      return fail(io, 'explain', `--now ${show(values.now)} is not a time such as 2027-01-31T08:00:00Z`);
 
-    const loaded = await loadConfig(configPath, io.env);
-    if (!loaded.ok) {
-      io.stderr.write(loaded.report);
-      return 2;
-    }
+    const loaded = await loadOrReport(configPath, io);
+    if (loaded === undefined) return 2;
     const { sources } = loaded.config;
     const source = sources.find(({ id }) => id === values.source);
     if (source === undefined) {
-      const known = sources.map(({ id }) => id).join(', ');
-      return fail(io, `no source has the id ${show(values.source)}; there are: ${known}`);
+      return fail(io, 'explain', noSource(values.source, sources));
     }
     const claims = await readClaims(input);
-    if (typeof claims === 'string') return fail(io, claims);
+    if (typeof claims === 'string') return fail(io, 'explain', claims);
 
     const explanation = explain(claims, source, nowMs);
     const report = values.json ? formatJson(explanation) : formatText(explanation, input.kind === 'token');
@@ -83,11 +78,6 @@ interface Input {
 function chooseInput(claims: string | undefined, token: string | undefined): Input | undefined {
   if ((claims === undefined) === (token === undefined)) return undefined;
   return claims === undefined ? { kind: 'token', path: token ?? '' } : { kind: 'claims', path: claims };
-}
-
-function fail(io: CommandIo, message: string): 2 {
-  io.stderr.write(`sallyport explain: ${message}\n`);
-  return 2;
 }
 
 /** The claims, or one sentence on why there are none. */

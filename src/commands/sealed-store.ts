@@ -1,11 +1,13 @@
 import type { SessionConfig } from '../config/schema.ts';
 import { systemClock } from '../kernel/clock.ts';
+import { isFault } from '../kernel/error.ts';
 import { silentMeter } from '../kernel/meter.ts';
 import { systemRandomness } from '../kernel/randomness.ts';
 import { readRedisOptions } from '../session/redis-options.ts';
 import { createRedisStore } from '../session/redis-store.ts';
 import { createSealing, type Sealing } from '../session/sealing.ts';
 import type { Store } from '../session/types.ts';
+import type { CommandIo } from './command.ts';
 
 /** The store that a running `serve` shares with this command, and what opens its records. */
 export interface SealedStore {
@@ -29,4 +31,26 @@ export function openSealedStore({ redis, secrets }: SessionConfig): SealedStore 
     logWarning: () => undefined,
   });
   return { store, sealing };
+}
+
+/**
+ * Does a command's work with a store that answers, and closes it.
+ * @returns the exit status: the work's own, or 1 where Redis cannot be reached, which has been said
+ */
+export async function whileReached(
+  store: Store,
+  command: string,
+  io: CommandIo,
+  work: () => Promise<number>,
+): Promise<number> {
+  try {
+    await store.ping();
+    return await work();
+  } catch (error) {
+    if (!isFault(error, 'store_unavailable')) throw error;
+    io.stderr.write(`sallyport ${command}: Redis cannot be reached: ${error.detail ?? error.message}\n`);
+    return 1;
+  } finally {
+    await store.close();
+  }
 }

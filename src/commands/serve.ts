@@ -4,6 +4,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { Supervisor } from '../reload/supervisor.ts';
 import { isWorker, runWorker } from '../workers/worker.ts';
 import type { Command } from './command.ts';
+import { fail, loadOrReport, noConfiguration } from './configuration.ts';
 
 /** How long requests are still taken after `/readyz` has begun to fail: platforms and proxies need a moment to notice. */
 const patience = { quietMs: 500, mostMs: 2_000 };
@@ -25,16 +26,9 @@ on what they mean.`,
     if (isWorker()) return await runWorker(() => import('../app.ts'), patience);
     const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, strict: true });
     const path = values.config ?? io.env['SALLYPORT_CONFIG'];
-    if (path === undefined) {
-      io.stderr.write('sallyport serve: no configuration: give --config FILE or set SALLYPORT_CONFIG\n');
-      return 2;
-    }
-    const { loadConfig } = await import('../config/load.ts');
-    const loaded = await loadConfig(path, io.env);
-    if (!loaded.ok) {
-      io.stderr.write(loaded.report);
-      return 2;
-    }
+    if (path === undefined) return fail(io, 'serve', noConfiguration);
+    const loaded = await loadOrReport(path, io);
+    if (loaded === undefined) return 2;
     // From before the start: a signal that comes between "ready" and here would end the process with its requests.
     const stopping = new Promise<void>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);

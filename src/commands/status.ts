@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util';
 import { resolvePolicy } from '../assurance/policy.ts';
-import { loadConfig } from '../config/load.ts';
 import {
   describePolicy,
   describeSource,
@@ -11,12 +10,12 @@ import {
   type SourceStatus,
 } from '../endpoints/status-report.ts';
 import { systemClock } from '../kernel/clock.ts';
-import { isFault } from '../kernel/error.ts';
 import { texts } from '../pages/texts.ts';
 import { verdictSeries } from '../pages/verdict-chart.ts';
 import { createLedger, ledgerDays } from '../signin/ledger.ts';
-import type { Command, CommandIo } from './command.ts';
-import { openSealedStore } from './sealed-store.ts';
+import type { Command } from './command.ts';
+import { fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
+import { openSealedStore, whileReached } from './sealed-store.ts';
 import { printable, show } from './terminal.ts';
 
 /** `sallyport status`: what the status page shows, in the terminal. */
@@ -45,28 +44,24 @@ Exit status: 0 done, 1 Redis cannot be reached, 2 usage or configuration.`,
       },
     });
     const path = values.config ?? io.env['SALLYPORT_CONFIG'];
-    if (path === undefined) return fail(io, 'no configuration: give --config FILE or set SALLYPORT_CONFIG');
-    const loaded = await loadConfig(path, io.env);
-    if (!loaded.ok) {
-      io.stderr.write(loaded.report);
-      return 2;
-    }
+    if (path === undefined) return fail(io, 'status', noConfiguration);
+    const loaded = await loadOrReport(path, io);
+    if (loaded === undefined) return 2;
     const { config } = loaded;
     const chosen = config.sources.filter(({ id }) => values.source === undefined || id === values.source);
     if (chosen.length === 0) {
-      const known = config.sources.map(({ id }) => id).join(', ');
-      return fail(io, `no source has the id ${show(values.source)}; there are: ${known}`);
+      return fail(io, 'status', noSource(values.source, config.sources));
     }
     const sealed = openSealedStore(config.session);
     if (sealed === undefined) {
       return fail(
         io,
+        'status',
         'session.redis is not set: the numbers are in the memory of serve. Sign in as an operator and open the status page instead',
       );
     }
     const { store, sealing } = sealed;
-    try {
-      await store.ping();
+    return await whileReached(store, 'status', io, async () => {
       const ledger = createLedger({ store, sealing, clock: systemClock, logFault: () => undefined });
       const nowMs = systemClock.nowMs();
       const sources = await Promise.all(
@@ -82,20 +77,9 @@ Exit status: 0 done, 1 Redis cannot be reached, 2 usage or configuration.`,
           : `${sources.map((each) => formatSource(each, nowMs).join('\n')).join('\n\n')}\n`,
       );
       return 0;
-    } catch (error) {
-      if (!isFault(error, 'store_unavailable')) throw error;
-      io.stderr.write(`sallyport status: Redis cannot be reached: ${error.detail ?? error.message}\n`);
-      return 1;
-    } finally {
-      await store.close();
-    }
+    });
   },
 };
-
-function fail(io: CommandIo, message: string): 2 {
-  io.stderr.write(`sallyport status: ${message}\n`);
-  return 2;
-}
 
 function formatSource({ config, policy, ledger }: SourceStatus, nowMs: number): readonly string[] {
   const { counts = [], refusals = [] } = ledger ?? {};

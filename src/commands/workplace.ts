@@ -7,6 +7,7 @@ import { systemClock } from '../kernel/clock.ts';
 import { silentMeter } from '../kernel/meter.ts';
 import { openLineWriter, streamLineWriter } from '../operations/line-writer.ts';
 import type { CommandIo } from './command.ts';
+import { noConfiguration } from './configuration.ts';
 import { openSealedStore, type SealedStore } from './sealed-store.ts';
 
 /** A usage or configuration fault: exit status 2. */
@@ -47,8 +48,7 @@ export async function withStore(
   work: (place: StoreWorkplace) => Promise<number>,
 ): Promise<number> {
   const path = options.config ?? io.env['SALLYPORT_CONFIG'];
-  if (path === undefined)
-    throw new UsageFault('no configuration: give --config FILE or set SALLYPORT_CONFIG');
+  if (path === undefined) throw new UsageFault(noConfiguration);
   const loaded = await loadConfig(path, io.env);
   if (!loaded.ok) throw new UsageFault(loaded.report.trimEnd());
   const { config } = loaded;

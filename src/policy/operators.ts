@@ -1,4 +1,5 @@
 import { decideGate } from './gate.ts';
+import { plainRule } from './routes.ts';
 import type { GateDecision, GateRequest, RouteRule, SessionFacts } from './types.ts';
 
 /** Some operators: whoever of this source has one of the emails, or is in one of the groups. */
@@ -11,19 +12,8 @@ export interface OperatorRule {
 
 /** At AAL2, verified: an attested session is somebody's word, and what operators see is who lacks MFA. */
 const operatorRoute: RouteRule = Object.freeze<RouteRule>({
-  name: 'operators',
-  path: '/**',
-  methods: undefined,
-  access: 'session',
+  ...plainRule('operators', '/**', 'session'),
   requireAal: 'aal2',
-  maxAuthAgeSeconds: undefined,
-  acceptAttested: false,
-  sources: undefined,
-  groups: undefined,
-  emails: undefined,
-  signInInstead: false,
-  credentialHeaders: undefined,
-  endsSession: false,
 });
 
 /**
