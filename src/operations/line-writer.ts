@@ -1,4 +1,4 @@
-import { closeSync, openSync, write, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, write, writeSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { SallyportError } from '../kernel/error.ts';
 
@@ -66,7 +66,8 @@ export function openLineWriter(
   options: LineWriterOptions = {},
 ): PieceWriter {
   if (!('file' in target)) return createLineWriter({ fd: target.fd, owned: false }, options);
-  return createLineWriter({ fd: openForAppending(target.file), owned: true }, options);
+  const fd = openForAppending(target.file);
+  return createLineWriter({ fd, owned: true, torn: endsTorn(target.file, fd) }, options);
 }
 
 /**
@@ -77,7 +78,8 @@ export function relayLineWriter(send: SendPiece, options: LineWriterOptions = {}
   return createLineWriter({ send }, options);
 }
 
-type Target = { readonly fd: number; readonly owned: boolean } | { readonly send: SendPiece };
+type Target =
+  { readonly fd: number; readonly owned: boolean; readonly torn?: boolean } | { readonly send: SendPiece };
 
 function createLineWriter(target: Target, options: LineWriterOptions): PieceWriter {
   const { delayMs = defaultDelayMs, maxBacklog = defaultMaxBacklog } = options;
@@ -94,7 +96,7 @@ function createLineWriter(target: Target, options: LineWriterOptions): PieceWrit
   let writing = false;
   let closed = false;
   /** The last write stopped within a line: the next one begins on a line of its own. */
-  let torn = false;
+  let torn = 'fd' in target && target.torn === true;
   let idle: (() => void)[] = [];
 
   function seal(): void {
@@ -274,5 +276,22 @@ function openForAppending(file: string): number {
     return openSync(file, 'a', 0o600);
   } catch (cause) {
     throw new SallyportError('config_invalid', `${file}: cannot be opened for appending`, { cause });
+  }
+}
+
+/** Whether the file's last line has no end: whoever wrote it was killed, and the next line would be read as a part of it. */
+function endsTorn(file: string, fd: number): boolean {
+  const found = fstatSync(fd);
+  if (!found.isFile() || found.size === 0) return false;
+  let reading: number | undefined;
+  try {
+    reading = openSync(file, 'r');
+    const last = Buffer.alloc(1);
+    return readSync(reading, last, 0, 1, found.size - 1) === 1 && last[0] !== 0x0a;
+  } catch {
+    // It may be appended to, and not read.
+    return false;
+  } finally {
+    if (reading !== undefined) closeSync(reading);
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -28,6 +28,21 @@ t.test('a process about to end writes what is queued', async (t) => {
   let lost = 0;
   writer.write('too late\n', () => (lost += 1));
   t.equal(lost, 1);
+});
+
+t.test('what a killed process left unfinished swallows no line of the next', async (t) => {
+  for (const [left, found] of [
+    ['{"whole":1}\n{"tor', '{"whole":1}\n{"tor\n{"next":1}\n'],
+    ['{"whole":1}\n', '{"whole":1}\n{"next":1}\n'],
+    ['', '{"next":1}\n'],
+  ] as const) {
+    const file = join(directory, `left-${left.length}`);
+    writeFileSync(file, left);
+    const writer = openLineWriter({ file });
+    writer.write('{"next":1}\n');
+    await writer.close();
+    t.equal(readFileSync(file, 'utf8'), found);
+  }
 });
 
 t.test('standard output that is a pipe gets every line before the process ends by itself', async (t) => {
