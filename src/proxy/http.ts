@@ -242,8 +242,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #end(lastChunk?: Buffer): void {
     this.#over = true;
     clearTimeout(this.#stall);
-    const { res } = this.client;
+    const { res, raw } = this.client;
     if (this.#upload === undefined || this.#upload.complete) {
+      // A request without a body has ended, but tells so only when read. Node would do that once the answer is out, in three more ticks.
+      if (this.#upload === undefined && raw.complete) raw.read();
       endWith(res, lastChunk);
     } else {
       this.#endEarly(lastChunk);
@@ -348,9 +350,12 @@ function endWith(res: ServerResponse, lastChunk: Buffer | undefined): void {
   } else if (lastChunk.length > copiedBodyBytes) {
     res.end(lastChunk);
   } else {
-    // One character for each byte, both ways. Uncorked at once: `end` would put an empty piece beside it, and vector both.
+    // One character for each byte, both ways. Uncorked at once: `end` would put an empty piece beside it, and vector both. Corked by us:
+    // `write` would leave the uncorking to a tick of its own.
+    const { socket } = res;
+    socket?.cork();
     res.write(lastChunk.toString('latin1'), 'latin1');
-    res.socket?.uncork();
+    socket?.uncork();
     res.end();
   }
 }
