@@ -15,12 +15,14 @@ export type AuditAction =
   | 'identity.username_conflict'
   | 'users.changed';
 
+/** Whom an event is about. */
 export interface AuditUser {
   readonly id?: string | undefined;
   readonly email?: string | undefined;
   readonly name?: string | undefined;
 }
 
+/** One event, as a room tells it; the writer bounds what came from outside, and adds the time. */
 export interface AuditEvent {
   readonly action: AuditAction;
   readonly requestId: string | undefined;

@@ -9,6 +9,7 @@ export interface AuditDestination {
   write(line: string, onLost: () => void): void;
 }
 
+/** What {@link createAuditWriter} counts and warns with. */
 export interface AuditWriterDeps {
   readonly clock: Clock;
   readonly meter: Pick<Meter, 'auditLost'>;

@@ -117,6 +117,7 @@ export const configSchema = z.strictObject({
 export type Config = z.output<typeof configSchema>;
 /** The configuration as written in the file. */
 export type ConfigInput = z.input<typeof configSchema>;
+/** The sections, checked and with their defaults. Durations are in milliseconds, sizes in bytes. */
 export type ServerConfig = Config['server'];
 export type UpstreamConfig = Config['upstream'];
 export type SessionConfig = Config['session'];

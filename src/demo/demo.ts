@@ -16,6 +16,7 @@ export interface Demo {
   close(): Promise<void>;
 }
 
+/** Where the demo listens, and where its lines go. */
 export interface DemoOptions {
   /** A free port of the loopback addresses for Sallyport. */
   readonly port: number;

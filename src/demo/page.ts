@@ -41,6 +41,7 @@ export function escapeHtml(text: string): string {
 /** Where the style sheet stands on both demo servers. */
 export const stylePath = '/demo.css';
 
+/** A page of the demo. */
 export interface DemoPage {
   readonly title: string;
   /** Whose page it is: each has a colour and a mark of its own, so that nobody mistakes one for the other. */

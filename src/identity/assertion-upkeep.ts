@@ -2,6 +2,7 @@ import { isFault } from '../kernel/error.ts';
 import type { Store } from '../session/types.ts';
 import type { AssertionSigner } from './assertion.ts';
 
+/** What {@link keepAssertionKey} is made of. */
 export interface AssertionUpkeepDeps {
   readonly store: Pick<Store, 'listen'>;
   /** The signer in force; undefined while there is none yet. */

@@ -42,6 +42,7 @@ export interface AssertionSigner {
   restore(): Promise<boolean>;
 }
 
+/** What {@link createAssertionSigner} is made of. */
 export interface AssertionSignerOptions {
   /** `session.assertion_key_file`. Without it a key is made once and kept sealed in the store. */
   readonly keyFile?: string | undefined;

@@ -7,6 +7,7 @@ export interface BindingUpkeep {
   stop(): Promise<void>;
 }
 
+/** What {@link keepBindings} tells of itself with. */
 export interface BindingUpkeepDeps {
   readonly logWarning: (message: string, fields: Readonly<Record<string, unknown>>) => void;
   readonly logFault: (error: unknown) => void;

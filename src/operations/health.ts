@@ -34,6 +34,7 @@ export interface HealthReport {
   readonly workers?: { readonly wanted: number; readonly accepting: number };
 }
 
+/** This process's own health. */
 export interface Health {
   report(): HealthReport;
   /** From the moment of SIGTERM: `/readyz` fails before anything else happens, so that no new request is sent here. */

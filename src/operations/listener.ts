@@ -11,6 +11,7 @@ export interface OperationsListener {
   close(): Promise<void>;
 }
 
+/** Where the operations listener listens, and what it shows. */
 export interface OperationsListenerOptions {
   /** `operations.listen`: `host:port`, `[::]:port` or `unix:/path`. */
   readonly listen: string;

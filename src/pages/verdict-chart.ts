@@ -3,6 +3,7 @@ import { texts } from './texts.ts';
 
 /** How a sign-in came out, as the chart tells them apart; from the bottom of a bar to its top. */
 export const verdictSeries = ['strict', 'weak', 'unverified', 'would_reject', 'rejected', 'failed'] as const;
+/** One of {@link verdictSeries}. */
 export type VerdictSeries = (typeof verdictSeries)[number];
 
 /** Sign-ins of one stretch of time. */

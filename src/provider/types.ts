@@ -1,5 +1,6 @@
 /** The port to one source's identity provider. Adapters: provider/oidc-provider.ts (openid-client). */
 
+/** Whether an IdP can be used, and since when. */
 export interface ProviderStatus {
   readonly available: boolean;
   /** Milliseconds since the epoch. */
@@ -8,6 +9,7 @@ export interface ProviderStatus {
   readonly cause?: string;
 }
 
+/** What a browser is sent to the IdP with. */
 export interface AuthorizationRequest {
   readonly redirectUri: string;
   readonly state: string;
@@ -23,6 +25,7 @@ export interface AuthorizationRequest {
   readonly loginHint: string | undefined;
 }
 
+/** A callback, and the attempt that it belongs to. */
 export interface CodeExchange {
   /** The callback's full URL on `redirectUri`, with the IdP's parameters. `state` has been compared already. */
   readonly callbackUrl: URL;
@@ -90,6 +93,7 @@ export interface AccessTokenTerms {
   readonly types: readonly string[];
 }
 
+/** One IdP, as the rooms that sign in and refresh see it. It tells what it has verified, and decides nothing. */
 export interface Provider {
   readonly sourceId: string;
   status(): ProviderStatus;

@@ -17,6 +17,7 @@ export interface ForeignSessions {
   inForce(sources: readonly SourceConfig[], sinceMs: number): void;
 }
 
+/** What {@link createForeignSessions} is made of. */
 export interface ForeignSessionsDeps {
   readonly sessions: Sessions;
   readonly audit: AuditSink;

@@ -13,6 +13,7 @@ export interface Supervisor {
   close(): Promise<void>;
 }
 
+/** What {@link startSupervisor} watches over. */
 export interface SupervisorOptions {
   readonly app: Reloadable;
   /** The configuration's file. */

@@ -8,6 +8,7 @@ export interface FileWatch {
   stop(): void;
 }
 
+/** How closely files are watched. */
 export interface FileWatchOptions {
   /** How often the files are looked at. Milliseconds. */
   readonly intervalMs?: number;

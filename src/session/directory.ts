@@ -52,6 +52,7 @@ export interface IndexedSession {
 /** Sessions that one value of one index may hold: whoever signs in more often ends their oldest sessions. */
 export const mostPerIndex = 1000;
 
+/** Where sessions and their cards stand in the store, and what cards are sealed for. */
 export const sessionPrefix = 'session:';
 export const cardPrefix = 'card:';
 export const cardPurpose = 'session-card';

@@ -40,6 +40,7 @@ export interface RedisShards {
   unchanged(): boolean;
 }
 
+/** One of these servers. */
 export interface RedisShard {
   readonly where: string;
   /** @throws store_unavailable */

@@ -151,6 +151,7 @@ export interface StoreListener {
   lost?(): void;
 }
 
+/** Whether the store answers, and since when. */
 export interface StoreHealth {
   readonly up: boolean;
   /** Milliseconds since the epoch: since when it has been so. */

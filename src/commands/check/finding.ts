@@ -12,6 +12,9 @@ export interface Area {
   readonly findings: readonly Finding[];
 }
 
+/** It is as it should be. */
 export const ok = (message: string): Finding => ({ status: 'ok', message });
+/** It works, and may not be what is meant. */
 export const warn = (message: string, hint: string): Finding => ({ status: 'warn', message, hint });
+/** `serve` would not start, or would refuse everybody. */
 export const fail = (message: string, hint: string): Finding => ({ status: 'fail', message, hint });
