@@ -49,8 +49,8 @@ interface Made {
 /** An assertion must live this long when it leaves us, so that it is still good when the upstream looks. Milliseconds. */
 const leastRemainingMs = 10_000;
 const renewRemainingMs = 20_000;
-/** Assertions kept by session id: an opened session that memory has dropped and opened again keeps its assertion. */
-const keptAssertions = 4_096;
+/** Assertions kept by session id: a session that memory has dropped and opened again keeps its own. No fewer than are remembered with their headers. */
+const keptAssertions = 16_384;
 
 /** Makes the identity headers of an upstream (SPEC section 7). */
 export function createIdentityHeaders(

@@ -1,8 +1,9 @@
 /**
- * How many sessions in use are remembered with what was worked out of them: a multiple of what one process serves between two requests
- * of one user, and a few per cent of the sessions that memory may hold.
+ * How many sessions in use are remembered with what was worked out of them: a large house in its busiest minute, and some ten per cent of
+ * the sessions that memory may hold. Working it out again costs half of what a whole request does (and twice that where the assertion has
+ * to be signed again); twice as many would cost a hundred thousand sessions their 200 MiB (`npm run bench:memory`).
  */
-export const recentSessions = 1024;
+export const recentSessions = 8192;
 
 /** What has been worked out lately, by the object it was worked out of. */
 export interface Recent<K extends object, V> {
