@@ -4,6 +4,7 @@ import { launchChromium } from '../support/chromium.ts';
 import { startOp } from '../support/op.ts';
 import { startRedis } from '../support/redis.ts';
 import { loopbackOrigin, startSallyport } from '../support/sallyport.ts';
+import { signOutAt } from '../support/sign-out.ts';
 import { until } from '../support/until.ts';
 import { UserAgent } from '../support/user-agent.ts';
 
@@ -174,15 +175,7 @@ t.test(
   'RP-initiated: the OP takes hint, state and return, and its own logout token finds nothing left',
   async (t) => {
     const { agent, cookie } = await signIn('frank', 'with-sid');
-    const url = `${origins[0]}${prefix}/signout`;
-    const page = await agent.request('GET', url, { navigate: true });
-    const csrf = /name="csrf" value="([^"]+)"/.exec(page.body)?.[1] ?? '';
-    const answer = await agent.request('POST', url, {
-      navigate: true,
-      from: url,
-      headers: { 'content-type': 'application/x-www-form-urlencoded' },
-      body: new URLSearchParams({ csrf }).toString(),
-    });
+    const answer = await signOutAt(agent, origins[0]);
     t.equal(answer.status, 303);
     await endsWithinASecond(cookie);
     const back = await confirmAtOp(agent, answer.location!);

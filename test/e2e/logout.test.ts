@@ -6,6 +6,7 @@ import t from 'tap';
 import { makeKey, signJws, startOp } from '../support/op.ts';
 import { startRedis } from '../support/redis.ts';
 import { clientOf, loopbackOrigin, startSallyport, type TestSallyport } from '../support/sallyport.ts';
+import { signOutAt } from '../support/sign-out.ts';
 import { until } from '../support/until.ts';
 import { UserAgent } from '../support/user-agent.ts';
 
@@ -419,15 +420,7 @@ t.test('signing out here ends the session on the other replica, with what runs u
   const cookie = `sallyport=${browser.cookie(origins[0], 'sallyport')!}`;
   t.ok(await isIn(cookie, origins[1]));
   const { closed } = await openStream(cookie, origins[1], '/socket');
-  const url = `${origins[0]}${prefix}/signout`;
-  const page = await browser.request('GET', url, { navigate: true });
-  const csrf = /name="csrf" value="([^"]+)"/.exec(page.body)?.[1] ?? '';
-  const answer = await browser.request('POST', url, {
-    navigate: true,
-    from: url,
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: new URLSearchParams({ csrf }).toString(),
-  });
+  const answer = await signOutAt(browser, origins[0]);
   t.equal(answer.status, 303);
   await ends(cookie);
   t.equal(await closed, 'closed');

@@ -7,6 +7,7 @@ import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { signJws, startOp } from '../support/op.ts';
 import { freePort } from '../support/ports.ts';
 import { clientOf, LineSink, startSallyport, testClient } from '../support/sallyport.ts';
+import { signOutAt } from '../support/sign-out.ts';
 import { until } from '../support/until.ts';
 import { UserAgent } from '../support/user-agent.ts';
 
@@ -89,16 +90,7 @@ export async function startPair(t: Test, redis: readonly [Json, Json], session: 
           return (await agent.follow(`${origin}/hello`)).last;
         },
         async signOut(): Promise<number> {
-          const url = `${origin}${prefix}/signout`;
-          const page = await agent.request('GET', url, { navigate: true });
-          const csrf = /name="csrf" value="([^"]+)"/.exec(page.body)?.[1] ?? '';
-          const answer = await agent.request('POST', url, {
-            navigate: true,
-            from: url,
-            headers: { 'content-type': 'application/x-www-form-urlencoded' },
-            body: new URLSearchParams({ csrf }).toString(),
-          });
-          return answer.status;
+          return (await signOutAt(agent, origin)).status;
         },
         async logout(token: string): Promise<number> {
           const answer = await agent.request('POST', `${origin}${prefix}/backchannel-logout/idp`, {

@@ -5,6 +5,7 @@ import { dispatch } from '../../src/commands/index.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
 import { startOp } from '../support/op.ts';
 import { clientOf, LineSink, loopbackOrigin, testClient } from '../support/sallyport.ts';
+import { signOutAt } from '../support/sign-out.ts';
 import { until } from '../support/until.ts';
 import { UserAgent } from '../support/user-agent.ts';
 import { ask, many, serve } from '../workers/stage.ts';
@@ -15,7 +16,6 @@ import { ask, many, serve } from '../workers/stage.ts';
  */
 
 type Json = Record<string, unknown>;
-const prefix = '/_sallyport';
 
 /** Somebody who has signed in. */
 export interface Guest {
@@ -107,16 +107,7 @@ export async function startWorkersHouse(t: Test, main: string, options: WorkersH
       return { sub, agent, cookie: `sallyport=${agent.cookie(origin, 'sallyport') ?? ''}` };
     },
     async signOut({ agent }: Guest): Promise<number> {
-      const url = `${origin}${prefix}/signout`;
-      const page = await agent.request('GET', url, { navigate: true });
-      const csrf = /name="csrf" value="([^"]+)"/.exec(page.body)?.[1] ?? '';
-      const answer = await agent.request('POST', url, {
-        navigate: true,
-        from: url,
-        headers: { 'content-type': 'application/x-www-form-urlencoded' },
-        body: new URLSearchParams({ csrf }).toString(),
-      });
-      return answer.status;
+      return (await signOutAt(agent, origin)).status;
     },
     /** Asks until every worker has answered a request of this session with this status. */
     async untilAllSay(guest: Guest, status: number): Promise<void> {

@@ -8,6 +8,7 @@ import type { Store } from '../../src/session/types.ts';
 import { askRedis, startCluster } from '../support/redis-groups.ts';
 import type { RedisServer } from '../support/redis.ts';
 import { until } from '../support/until.ts';
+import { failureOf } from './failure.ts';
 import { holdToStoreContract } from './store-contract.ts';
 
 const cluster = await startCluster({ replicasEach: 1 });
@@ -39,17 +40,6 @@ function keyOf(master: RedisServer, stem: string): string {
     const slot = slotOf(`sp:${stem}${index}`);
     if (Math.floor((slot * 3) / 16_384) === third) return `${stem}${index}`;
   }
-}
-
-async function failureOf(work: Promise<unknown>): Promise<{ code: unknown; detail: string; ms: number }> {
-  const startedAt = performance.now();
-  try {
-    await work;
-  } catch (error) {
-    const { code, detail } = error as { code: unknown; detail: string };
-    return { code, detail, ms: performance.now() - startedAt };
-  }
-  throw new Error('it did not fail');
 }
 
 t.test('our slots are those of the server', async (t) => {

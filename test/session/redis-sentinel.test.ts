@@ -9,6 +9,7 @@ import type { Store } from '../../src/session/types.ts';
 import { askRedis, startSentinelGroup } from '../support/redis-groups.ts';
 import { freePort } from '../support/ports.ts';
 import { until } from '../support/until.ts';
+import { failureOf } from './failure.ts';
 import { holdToStoreContract } from './store-contract.ts';
 
 const group = await startSentinelGroup();
@@ -28,17 +29,6 @@ function open(sentinel: Partial<NonNullable<RedisSettings['sentinel']>> = {}): {
     },
   );
   return { store, warnings };
-}
-
-async function failureOf(work: Promise<unknown>): Promise<{ code: unknown; detail: string; ms: number }> {
-  const startedAt = performance.now();
-  try {
-    await work;
-  } catch (error) {
-    const { code, detail } = error as { code: unknown; detail: string };
-    return { code, detail, ms: performance.now() - startedAt };
-  }
-  throw new Error('it did not fail');
 }
 
 t.test('the master behind sentinels keeps the contract of a store', async (t) => {

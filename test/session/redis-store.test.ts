@@ -14,6 +14,7 @@ import { freePort } from '../support/ports.ts';
 import { startRedis } from '../support/redis.ts';
 import type { RedisServer } from '../support/redis.ts';
 import { until } from '../support/until.ts';
+import { failureOf } from './failure.ts';
 import { holdToStoreContract } from './store-contract.ts';
 
 interface Opened {
@@ -39,20 +40,6 @@ function open(settings: Omit<RedisSettings, 'key_prefix'>): Opened {
     { meter, clock: systemClock, logWarning },
   );
   return { store, warnings, ups, commands };
-}
-
-/** How long it took to fail, in milliseconds, and with which cause. */
-async function failureOf(
-  work: Promise<unknown>,
-): Promise<{ code: unknown; detail: string; message: string; ms: number }> {
-  const startedAt = performance.now();
-  try {
-    await work;
-  } catch (error) {
-    const { code, detail, message } = error as { code: unknown; detail: string; message: string };
-    return { code, detail, message, ms: performance.now() - startedAt };
-  }
-  throw new Error('it did not fail');
 }
 
 async function withAdmin<T>(server: RedisServer, work: (redis: Redis) => Promise<T>): Promise<T> {

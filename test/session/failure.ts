@@ -1,0 +1,13 @@
+/** How a piece of work fails: with which code and cause, and how long that takes, in milliseconds. @throws Error when it does not */
+export async function failureOf(
+  work: Promise<unknown>,
+): Promise<{ code: unknown; detail: string; message: string; ms: number }> {
+  const startedAt = performance.now();
+  try {
+    await work;
+  } catch (error) {
+    const { code, detail, message } = error as { code: unknown; detail: string; message: string };
+    return { code, detail, message, ms: performance.now() - startedAt };
+  }
+  throw new Error('it did not fail');
+}
