@@ -108,7 +108,7 @@ t.test(
     t.ok(noteLifeMs > 11 * 60_000, 'a trip takes ten minutes at most, by clocks that differ');
     clock.advance(noteLifeMs);
     t.equal(await notes().find(card, underWay), undefined);
-    },
+  },
 );
 
 t.test('replicas find each other’s notes at each stage of a rotation', async (t) => {
