@@ -1,11 +1,10 @@
 import type { Redis } from 'ioredis';
 import { addressOf, answerWithinMs, dialRedis, nameOf } from './redis-client.ts';
-import { connectCluster } from './redis-cluster.ts';
 import { keepHealth } from './redis-health.ts';
 import type { RedisDeps } from './redis-health.ts';
 import { keepLink } from './redis-link.ts';
 import type { LinkEnd, LinkListener, RedisLink } from './redis-link.ts';
-import type { RedisAccess, RedisAddress, RedisServers, RedisStoreOptions } from './redis-options.ts';
+import type { RedisAccess, RedisAddress, RedisServers } from './redis-options.ts';
 import { storeUnavailable } from './redis-fault.ts';
 import { askSentinels } from './redis-sentinel.ts';
 import type { Sentinels } from './redis-sentinel.ts';
@@ -47,19 +46,8 @@ export interface RedisShard {
   run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>): Promise<T>;
 }
 
-/** Begins to connect, at once. */
-export function connectRedis({ servers, access }: RedisStoreOptions, deps: RedisDeps): RedisConnection {
-  switch (servers.kind) {
-    case 'single':
-      return connectSingle(servers.address, access, deps);
-    case 'sentinel':
-      return connectMaster(servers, access, deps);
-    case 'cluster':
-      return connectCluster(servers.seeds, access, deps);
-  }
-}
-
-function connectSingle(address: RedisAddress, access: RedisAccess, deps: RedisDeps): RedisConnection {
+/** One server, the only one. Begins to connect, at once. */
+export function connectSingle(address: RedisAddress, access: RedisAccess, deps: RedisDeps): RedisConnection {
   const end: LinkEnd = {
     dial: (signal) => dialRedis(address, access, signal),
     prove: (redis) => redis.ping(),
@@ -69,7 +57,8 @@ function connectSingle(address: RedisAddress, access: RedisAccess, deps: RedisDe
   return overOneLink(nameOf(address), end, deps, () => ({ isFit: () => true, close: () => undefined }));
 }
 
-function connectMaster(
+/** Whichever server the sentinels name. Begins to connect, at once. */
+export function connectMaster(
   servers: Extract<RedisServers, { kind: 'sentinel' }>,
   access: RedisAccess,
   deps: RedisDeps,

@@ -1,4 +1,4 @@
-import { connectRedis } from './redis-connection.ts';
+import { connectRedis } from './redis-servers.ts';
 import type { RedisDeps } from './redis-health.ts';
 import type { RedisStoreOptions } from './redis-options.ts';
 

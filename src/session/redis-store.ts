@@ -1,4 +1,4 @@
-import { connectRedis } from './redis-connection.ts';
+import { connectRedis } from './redis-servers.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import { storeUnavailable } from './redis-fault.ts';
 import type { RedisDeps } from './redis-health.ts';
