@@ -49,8 +49,8 @@ interface Made {
 /** An assertion must live this long when it leaves us, so that it is still good when the upstream looks. Milliseconds. */
 const leastRemainingMs = 10_000;
 const renewRemainingMs = 20_000;
-/** Assertions kept by session id: a session that memory has dropped and opened again keeps its own. No fewer than are remembered with their headers. */
-const keptAssertions = 16_384;
+/** Assertions kept by session id: a session that memory has dropped and opened again keeps its own. As many as are remembered with their headers. */
+const keptAssertions = 8_192;
 
 /** Makes the identity headers of an upstream (SPEC section 7). */
 export function createIdentityHeaders(

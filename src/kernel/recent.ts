@@ -1,9 +1,9 @@
 /**
- * How many sessions in use are remembered with what was worked out of them: a large house in its busiest minute, and some ten per cent of
+ * How many sessions in use are remembered with what was worked out of them: a large house in its busiest minute, and some five per cent of
  * the sessions that memory may hold. Working it out again costs half of what a whole request does (and twice that where the assertion has
  * to be signed again); twice as many would cost a hundred thousand sessions their 200 MiB (`npm run bench:memory`).
  */
-export const recentSessions = 8192;
+export const recentSessions = 4096;
 
 /** What has been worked out lately, by the object it was worked out of. */
 export interface Recent<K extends object, V> {
