@@ -164,7 +164,9 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
       });
       scope.addHook('onResponse', (request, reply, done) => {
         const { startedAt } = request as FastifyRequest & { startedAt: number };
-        recordVisit(deps, request.facts, startedAt, reply.statusCode, 'sallyport', 'sallyport', undefined);
+        // What the edge has refused never began here, and is recorded already.
+        if (startedAt > 0)
+          recordVisit(deps, request.facts, startedAt, reply.statusCode, 'sallyport', 'sallyport', undefined);
         done();
       });
       await deps.registerEndpoints(scope);

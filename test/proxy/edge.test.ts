@@ -1,5 +1,6 @@
 import t from 'tap';
 import { exchange, headerOf } from '../support/raw-http.ts';
+import { until } from '../support/until.ts';
 import { startRawUpstream } from '../support/upstream.ts';
 import { startHarness } from './harness.ts';
 
@@ -38,6 +39,16 @@ t.test('only our own hosts are answered', async (t) => {
       t.equal(answer.status, status, JSON.stringify(headers));
     }
   }
+  await until(() => harness.entries.length >= Object.keys(expected).length * 2, 'all of them are logged');
+  t.same(
+    harness.entries.map(({ status }) => status),
+    Object.values(expected).flatMap((status) => [status, status]),
+    'each of them once, refused or not',
+  );
+  t.ok(
+    harness.entries.every(({ durationMs }) => durationMs < 10_000 && durationMs >= 0),
+    'for as long as it took',
+  );
   await exchange(harness.port, 'GET /x HTTP/1.1\r\nHost: FORGE.example.com:443\r\n\r\n');
   const seen = upstream.seen.at(-1)!;
   t.equal(headerOf(seen, 'host'), 'forge.example.com', 'the upstream gets the host that was judged');
