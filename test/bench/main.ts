@@ -10,22 +10,30 @@ import type { LoadOrder, LoadResult } from './load.ts';
 /*
  * npm run bench: what a signed-in request costs, in CPU time of the process that serves it, against a minimal Node proxy in
  * the same run. Rounds alternate, so that a noisy neighbour hits everyone; the least disturbed rounds are compared.
+ * Each contestant runs in several processes: V8 compiles the same code to a faster or slower shape (process.nextTick above all), by what
+ * it happened to see while a process started, and keeps to it; one process each would compare two throws of dice.
  *
  * What is measured is compiled as `npm run build` does it: tsx would have every closure name itself at run time.
  *
- * BENCH_SECONDS (2): length of a round. BENCH_ROUNDS (5). BENCH_CONNECTIONS (32). BENCH_ROLES: a comma list, to leave some out.
+ * BENCH_SECONDS (2): length of a round. BENCH_ROUNDS (3). BENCH_STARTS (3): processes of each. BENCH_CONNECTIONS (32). BENCH_ROLES: a comma list, to leave some out.
  */
 
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 2);
-const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5);
+const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3);
+const starts = Number(process.env['BENCH_STARTS'] ?? 3);
 const connections = Number(process.env['BENCH_CONNECTIONS'] ?? 32);
+
+/** One process of a contestant's. */
+interface Run {
+  readonly child: ChildProcess;
+  readonly port: number;
+  readonly request: string;
+}
 
 interface Contestant {
   readonly role: string;
   readonly title: string;
-  readonly child: ChildProcess;
-  readonly port: number;
-  readonly request: string;
+  readonly runs: readonly Run[];
   readonly samples: {
     readonly cpu: number;
     readonly rate: number;
@@ -102,20 +110,18 @@ try {
   await once(generator, 'message');
   const contestants: Contestant[] = [];
   for (const [role, title] of roles) {
-    const child = start('servers.js', [role, String(contestants[0]?.port ?? 0)]);
-    children.push(child);
-    const [ready] = (await once(child, 'message')) as [{ port: number; cookie?: string }];
-    contestants.push({
-      role,
-      title,
-      child,
-      port: ready.port,
-      request: requestOf(ready.cookie ?? 'a=b'),
-      samples: [],
-    });
+    const runs: Run[] = [];
+    for (let count = 0; count < (role === 'upstream' ? 1 : starts); count += 1) {
+      const child = start('servers.js', [role, String(contestants[0]?.runs[0]?.port ?? 0)]);
+      children.push(child);
+      const [ready] = (await once(child, 'message')) as [{ port: number; cookie?: string }];
+      runs.push({ child, port: ready.port, request: requestOf(ready.cookie ?? 'a=b') });
+    }
+    contestants.push({ role, title, runs, samples: [] });
   }
+  const everyRun = contestants.flatMap(({ runs, samples }) => runs.map((run) => ({ ...run, samples })));
   for (let round = 0; round <= rounds; round += 1) {
-    for (const { child, port, request, samples } of contestants) {
+    for (const { child, port, request, samples } of everyRun) {
       const before = await ask<{ cpuMicroseconds: number }>(child, {});
       const order: LoadOrder = {
         port,
@@ -144,7 +150,7 @@ try {
   const row = (...cells: readonly string[]): string =>
     cells.map((cell, i) => (i === 0 ? cell.padEnd(38) : cell.padStart(11))).join('');
   console.log(
-    `Node ${process.version}; ${rounds} rounds of ${seconds} s, ${connections} connections, 2 KiB answers; medians, ratios of the least\n`,
+    `Node ${process.version}; ${rounds} rounds of ${seconds} s in ${starts} processes each, ${connections} connections, 2 KiB answers; medians, ratios of the least\n`,
   );
   console.log(row('', 'CPU µs/req', 'least', '× bare', '× raw', 'requests/s', 'p50 ms', 'p99 ms'));
   for (const contestant of contestants) {
