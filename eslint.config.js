@@ -67,7 +67,6 @@ const rooms = {
 /** Which rooms may import a file that stands in none: what is made of the rooms is not theirs to know. */
 const topLevel = {
   'generation.ts': ['proxy', 'signin', 'endpoints', 'assembly'],
-  'generation-builder.ts': ['assembly', 'commands'],
   'app.ts': ['workers', 'commands', 'demo'],
   'main.ts': [],
 };

@@ -2,7 +2,7 @@ import type { AssurancePolicy, Standing } from './assurance/types.ts';
 import type { Config, SourceConfig } from './config/schema.ts';
 import type { CanonicalTarget, RouteRule } from './policy/types.ts';
 import type { Provider } from './provider/types.ts';
-import type { OpenedSession } from './session/types.ts';
+import type { HeldRecord, OpenedSession } from './session/types.ts';
 
 /** A configured identity provider client, ready for use. */
 export interface Source {
@@ -13,7 +13,7 @@ export interface Source {
 
 /**
  * Everything that follows from one version of the configuration, frozen. Each request captures one generation and keeps it
- * to its end; a reload swaps the whole. Built by app.ts.
+ * to its end; a reload swaps the whole. Built in assembly/.
  */
 export interface Generation {
   readonly config: Config;
@@ -43,4 +43,12 @@ export interface Generation {
 /** The generation in force now; read once per request. */
 export interface CurrentGeneration {
   current(): Generation;
+}
+
+/** The source of a session, if what stands under its id is still what the session has signed in with. */
+export function sourceOf(record: HeldRecord, { sources }: Pick<Generation, 'sources'>): Source | undefined {
+  const source = sources.get(record.source);
+  return source?.config.issuer === record.issuer && source.config.client_id === record.clientId
+    ? source
+    : undefined;
 }

@@ -1,7 +1,7 @@
 import type { AssurancePolicy } from '../assurance/types.ts';
 import { digestOf } from '../config/comparison.ts';
 import type { Config, SourceConfig } from '../config/schema.ts';
-import { buildGeneration } from '../generation-builder.ts';
+import { buildGeneration } from './generation-builder.ts';
 import type { Generation } from '../generation.ts';
 import { createAssertionSigner, type AssertionSigner } from '../identity/assertion.ts';
 import { createBindings } from '../identity/binding.ts';

@@ -1,7 +1,7 @@
 import type { AuditSink } from '../audit/types.ts';
 import { createAuditWriter } from '../audit/writer.ts';
 import type { Config } from '../config/schema.ts';
-import { routeRules } from '../generation-builder.ts';
+import { routeRules } from './generation-builder.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Log } from '../operations/log.ts';
 import { createMetrics, type Metrics } from '../operations/metrics.ts';

@@ -1,6 +1,6 @@
 import type { Standing } from '../assurance/types.ts';
 import type { AuditSink } from '../audit/types.ts';
-import type { Generation, Source } from '../generation.ts';
+import { sourceOf, type Generation } from '../generation.ts';
 import { nowSeconds, type Clock } from '../kernel/clock.ts';
 import { isFault, SallyportError } from '../kernel/error.ts';
 import type { Meter } from '../kernel/meter.ts';
@@ -303,14 +303,6 @@ export function createTokenRefresh(deps: TokenRefreshDeps): TokenRefresh {
       await Promise.race([underWay, pause(closeWithinMs)]);
     },
   };
-}
-
-/** The source of a session, if it is the one it signed in with. */
-function sourceOf(record: HeldRecord, { sources }: Generation): Source | undefined {
-  const source = sources.get(record.source);
-  return source?.config.issuer === record.issuer && source.config.client_id === record.clientId
-    ? source
-    : undefined;
 }
 
 function judgementOf({ outcome, verdict }: Standing) {

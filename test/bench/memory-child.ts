@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { configSchema } from '../../src/config/schema.ts';
-import { buildGeneration } from '../../src/generation-builder.ts';
+import { buildGeneration } from '../../src/assembly/generation-builder.ts';
 import { createAssertionSigner } from '../../src/identity/assertion.ts';
 import { createIdentityHeaders } from '../../src/identity/headers.ts';
 import { systemClock } from '../../src/kernel/clock.ts';

@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../src/audit/types.ts';
 import { configSchema, type ConfigInput } from '../../src/config/schema.ts';
 import { registerEndpoints } from '../../src/endpoints/register.ts';
 import { createRenderer } from '../../src/endpoints/render.ts';
-import { buildGeneration } from '../../src/generation-builder.ts';
+import { buildGeneration } from '../../src/assembly/generation-builder.ts';
 import type { Generation } from '../../src/generation.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { silentMeter } from '../../src/kernel/meter.ts';

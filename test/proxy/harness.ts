@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { configSchema } from '../../src/config/schema.ts';
 import type { ConfigInput } from '../../src/config/schema.ts';
-import { buildGeneration } from '../../src/generation-builder.ts';
+import { buildGeneration } from '../../src/assembly/generation-builder.ts';
 import type { Generation } from '../../src/generation.ts';
 import { createAssertionSigner } from '../../src/identity/assertion.ts';
 import type { AssertionSigner } from '../../src/identity/assertion.ts';

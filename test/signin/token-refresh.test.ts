@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { AuditEvent } from '../../src/audit/types.ts';
-import { buildGeneration } from '../../src/generation-builder.ts';
+import { buildGeneration } from '../../src/assembly/generation-builder.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { SallyportError } from '../../src/kernel/error.ts';
 import { silentMeter } from '../../src/kernel/meter.ts';

@@ -1,5 +1,5 @@
 import type { Config } from '../../config/schema.ts';
-import { routeRules } from '../../generation-builder.ts';
+import { routeRules } from '../../assembly/generation-builder.ts';
 import { redirectUri } from '../../signin/flow.ts';
 
 /** What has to be registered at each IdP. */

@@ -1,16 +1,16 @@
-import { stand } from './assurance/outcome.ts';
-import { resolvePolicy } from './assurance/policy.ts';
-import type { AssurancePolicy, Standing } from './assurance/types.ts';
-import type { Config, SourceConfig } from './config/schema.ts';
-import type { Generation, Source } from './generation.ts';
-import type { IdentityHeaders } from './identity/headers.ts';
-import { SallyportError } from './kernel/error.ts';
-import { createRecent, recentSessions } from './kernel/recent.ts';
-import { presetRoutes } from './policy/forge-routes.ts';
-import { compileRoutes, ruleOfConfig } from './policy/routes.ts';
-import type { RouteRule } from './policy/types.ts';
-import type { Provider } from './provider/types.ts';
-import type { OpenedSession } from './session/types.ts';
+import { stand } from '../assurance/outcome.ts';
+import { resolvePolicy } from '../assurance/policy.ts';
+import type { AssurancePolicy, Standing } from '../assurance/types.ts';
+import type { Config, SourceConfig } from '../config/schema.ts';
+import { sourceOf, type Generation, type Source } from '../generation.ts';
+import type { IdentityHeaders } from '../identity/headers.ts';
+import { SallyportError } from '../kernel/error.ts';
+import { createRecent, recentSessions } from '../kernel/recent.ts';
+import { presetRoutes } from '../policy/forge-routes.ts';
+import { compileRoutes, ruleOfConfig } from '../policy/routes.ts';
+import type { RouteRule } from '../policy/types.ts';
+import type { Provider } from '../provider/types.ts';
+import type { OpenedSession } from '../session/types.ts';
 
 /** What one version of the configuration is built from. */
 export interface GenerationParts {
@@ -72,9 +72,8 @@ function judge(
   sources: ReadonlyMap<string, Source>,
   nowMs: number,
 ): Standing | undefined {
-  const source = sources.get(record.source);
-  if (source?.config.issuer !== record.issuer || source.config.client_id !== record.clientId)
-    return undefined;
+  const source = sourceOf(record, { sources });
+  if (source === undefined) return undefined;
   const { identity } = record;
   return stand(
     record.claims,
