@@ -260,7 +260,19 @@ export function createTokenRefresh(deps: TokenRefreshDeps): TokenRefresh {
           now?.record.tokens.refreshToken === refreshToken && now?.record.tokens.refreshDueAt === refreshDueAt
         );
       } catch (error) {
-        if (!isFault(error, 'store_unavailable') || tries === mostWrites || closed) throw error;
+        if (!isFault(error, 'store_unavailable')) throw error;
+        if (tries === mostWrites || closed) {
+          const { source: auth_source, id: session_id } = record;
+          meter.tokenRefresh(auth_source, 'failed');
+          deps.logWarning(
+            'refreshed tokens could not be written down: the session goes on without refreshes',
+            {
+              auth_source,
+              session_id,
+            },
+          );
+          throw error;
+        }
         await pause(rewriteAfterMs);
       }
     }

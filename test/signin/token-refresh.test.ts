@@ -58,22 +58,24 @@ function build() {
     }),
     { providerOf: () => provider, identityHeaders: { names: [], headersFor: () => [] } },
   );
-  const replica = (ownStore: Store) => {
+  const replica = (ownStore: Store, warned: (message: string) => void = (message) => t.fail(message)) => {
     const audit: AuditEvent[] = [];
+    const results: string[] = [];
     const sessions = createSessions({
       ...{ store: ownStore, sealing, clock, randomness: systemRandomness, meter: silentMeter },
       ...{ idleTimeoutMs: 8 * 3_600_000, absoluteTimeoutMs: 24 * 3_600_000 },
       ...{ cacheMs: 3_600_000, outageGraceMs: 0, maxCached: 100 },
     });
     const refresh = createTokenRefresh({
-      ...{ sessions, store: ownStore, clock, randomness: systemRandomness, meter: silentMeter },
+      ...{ sessions, store: ownStore, clock, randomness: systemRandomness },
+      meter: { ...silentMeter, tokenRefresh: (_source, result) => void results.push(result) },
       audit: { write: (event) => void audit.push(event) },
       current: () => generation,
-      logWarning: (message) => t.fail(message),
+      logWarning: warned,
       logFault: (error) => t.error(error),
     });
     return {
-      ...{ sessions, refresh, audit },
+      ...{ sessions, refresh, audit, results },
       notice: (session: OpenedSession) => refresh.due(session, facts, generation),
     };
   };
@@ -200,3 +202,32 @@ t.test(
     t.match(third.audit, [{ fields: { result: 'refreshed' } }]);
   },
 );
+
+t.test('a refresh that can not be written down is told and counted', async (t) => {
+  const { clock, store, record, spent, replica } = build();
+  let writes = 0;
+  const failing: Store = {
+    ...store,
+    replace() {
+      writes += 1;
+      return Promise.reject(new SallyportError('store_unavailable', 'out'));
+    },
+  };
+  const warnings: string[] = [];
+  const { sessions, refresh, notice, audit, results } = replica(
+    failing,
+    (message) => void warnings.push(message),
+  );
+  const { cookieValue } = await sessions.create(record);
+  clock.advance(50_000);
+  notice((await sessions.open(cookieValue))!);
+  await until(() => writes > 0);
+  // It has no more time to try again.
+  const closing = refresh.close();
+  await until(() => results.length > 0, 'it is counted');
+  await closing;
+  t.same(spent, ['refresh-0']);
+  t.same(results, ['failed']);
+  t.match(warnings, [/could not be written down/]);
+  t.same(audit, [], 'nothing of it is in force');
+});
