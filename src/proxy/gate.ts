@@ -181,10 +181,9 @@ export function createGate(
     cookie: string,
   ): GateResult | Promise<GateResult> {
     const result = conclude(rule, raw, facts, generation, session);
-    if (session === undefined || refreshSession === undefined || !isRefreshDue(session, clock.nowMs()))
-      return result;
-    // A request that gets nowhere has no need of tokens.
-    if (rule.access === 'deny') return result;
+    // A request that gets nowhere has no need of tokens; most sessions have none that are ever due, and no clock is read for them.
+    if (session?.record.tokens.refreshDueAt === undefined || refreshSession === undefined) return result;
+    if (rule.access === 'deny' || !isRefreshDue(session, clock.nowMs())) return result;
     const refreshed = refreshSession(session, facts, generation);
     if (refreshed === undefined || !result.withSession) return result;
     return refreshed
