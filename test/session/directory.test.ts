@@ -1,6 +1,5 @@
 import t from 'tap';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
-import { silentMeter } from '../../src/kernel/meter.ts';
 import { createDirectory, mostPerIndex } from '../../src/session/directory.ts';
 import { announcementOf, readAnnouncement } from '../../src/session/announcements.ts';
 import { createEndings } from '../../src/session/endings.ts';
@@ -11,6 +10,7 @@ import { createSessions } from '../../src/session/sessions.ts';
 import type { Store } from '../../src/session/types.ts';
 import { createStillClock } from './clock.ts';
 import { makeRecord } from './record-fixture.ts';
+import { sessionsDeps } from './sessions-deps.ts';
 
 const hourMs = 3_600_000;
 const [older, newer] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
@@ -25,19 +25,12 @@ function build(wrap: (store: Store) => Store = (store) => store) {
     const sealing = createSealing(secrets, systemRandomness);
     const directory = createDirectory({ store, sealing });
     const pushedOut: EndedSession[] = [];
-    const sessions = createSessions({
-      store,
-      sealing,
-      clock,
-      randomness: systemRandomness,
-      meter: silentMeter,
-      idleTimeoutMs: 8 * hourMs,
-      absoluteTimeoutMs: 24 * hourMs,
-      cacheMs: hourMs,
-      outageGraceMs: 0,
-      maxCached: 5000,
-      onPushedOut: (ended) => pushedOut.push(ended),
-    });
+    const sessions = createSessions(
+      sessionsDeps({
+        ...{ store, sealing, clock, cacheMs: hourMs, maxCached: 5000 },
+        onPushedOut: (ended) => pushedOut.push(ended),
+      }),
+    );
     return { sealing, directory, sessions, pushedOut, endings: createEndings({ store, directory, clock }) };
   };
   const count = async (prefix: string): Promise<number> => {

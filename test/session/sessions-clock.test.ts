@@ -3,13 +3,13 @@ import t from 'tap';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { createForwardClock } from '../../src/kernel/clock.ts';
 import { SallyportError } from '../../src/kernel/error.ts';
-import { silentMeter } from '../../src/kernel/meter.ts';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
 import { createMemoryStore } from '../../src/session/memory-store.ts';
 import { createSealing } from '../../src/session/sealing.ts';
 import { createSessions, type SessionsDeps } from '../../src/session/sessions.ts';
 import type { Store, StoreHealth, StoreListener } from '../../src/session/types.ts';
 import { makeRecord } from './record-fixture.ts';
+import { sessionsDeps } from './sessions-deps.ts';
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -58,20 +58,7 @@ function build(withSteady: boolean, changes: Partial<SessionsDeps> = {}) {
       return kept.listen(listener);
     },
   };
-  const replica = () =>
-    createSessions({
-      store,
-      sealing,
-      clock,
-      randomness: systemRandomness,
-      meter: silentMeter,
-      idleTimeoutMs: 8 * hourMs,
-      absoluteTimeoutMs: 24 * hourMs,
-      cacheMs: 5 * secondMs,
-      outageGraceMs: 0,
-      maxCached: 100,
-      ...changes,
-    });
+  const replica = () => createSessions(sessionsDeps({ store, sealing, clock, ...changes }));
   const cutOff = () => {
     const sinceSteadyMs = clock.steadyMs?.();
     health = {

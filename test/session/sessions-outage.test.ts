@@ -12,6 +12,7 @@ import { startRedis } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 import { createStillClock } from './clock.ts';
 import { makeRecord, readableParts } from './record-fixture.ts';
+import { sessionsDeps } from './sessions-deps.ts';
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -26,19 +27,7 @@ async function build(t: Test, changes: Partial<SessionsDeps> = {}) {
   const store = open();
   t.teardown(() => Promise.all([store.close(), server.stop()]));
   const sealing = createSealing([Buffer.alloc(32, 1)], systemRandomness);
-  const all: SessionsDeps = {
-    store,
-    sealing,
-    clock,
-    randomness: systemRandomness,
-    meter: silentMeter,
-    idleTimeoutMs: 8 * hourMs,
-    absoluteTimeoutMs: 24 * hourMs,
-    cacheMs: 5 * secondMs,
-    outageGraceMs: 0,
-    maxCached: 100,
-    ...changes,
-  };
+  const all = sessionsDeps({ store, sealing, clock, ...changes });
   await store.ping();
   // What is opened before announcements are heard is in doubt once they are.
   await new Promise<void>((resolve) => store.listen({ heard: () => undefined, missed: resolve }));

@@ -10,6 +10,7 @@ import type { SessionsDeps } from '../../src/session/sessions.ts';
 import type { Store } from '../../src/session/types.ts';
 import { createStillClock } from './clock.ts';
 import { makeRecord } from './record-fixture.ts';
+import { sessionsDeps } from './sessions-deps.ts';
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -34,19 +35,8 @@ function build(changes: Partial<SessionsDeps> = {}) {
     touch: (key, ttlMs) => (note('touch', key), kept.touch(key, ttlMs)),
     delete: (key) => (note('delete', key), kept.delete(key)),
   };
-  const deps: SessionsDeps = {
-    store,
-    sealing,
-    clock,
-    randomness: systemRandomness,
-    meter: { ...silentMeter, sessionCache: count, sessionCreated: () => count('created') },
-    idleTimeoutMs: 8 * hourMs,
-    absoluteTimeoutMs: 24 * hourMs,
-    cacheMs: 5 * secondMs,
-    outageGraceMs: 0,
-    maxCached: 100,
-    ...changes,
-  };
+  const meter = { ...silentMeter, sessionCache: count, sessionCreated: () => count('created') };
+  const deps = sessionsDeps({ store, sealing, clock, meter, ...changes });
   /** Another replica over the same store. */
   const replica = () => createSessions(deps);
   return { clock, kept, calls, counts, deps, replica, sessions: createSessions(deps) };
