@@ -42,7 +42,7 @@ const refused: readonly [title: string, claims: Record<string, unknown>, reason:
   ['a list with a number beside mfa', { amr: ['mfa', 1] }, 'amr_malformed'],
   ['a list with null beside mfa', { amr: [null, 'mfa'] }, 'amr_malformed'],
   ['a list with an object beside mfa', { amr: ['mfa', {}] }, 'amr_malformed'],
-  // eslint-disable-next-line no-sparse-arrays
+  // eslint-disable-next-line no-sparse-arrays -- the hole is what is tried
   ['a list with a hole beside mfa', { amr: ['mfa', , 'otp'] }, 'amr_malformed'],
   ['a separated string', { amr: 'pwd mfa' }, 'amr_not_mfa'],
   ['a comma list', { amr: 'pwd,mfa' }, 'amr_not_mfa'],
