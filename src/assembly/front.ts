@@ -41,7 +41,7 @@ export function createFront(config: Config, deps: FrontDeps): ReturnType<typeof 
     ...{ logFault, logWarning, logInfo },
   };
   // The same for the proxy and for forward auth, so that both know the same of a token.
-  const openBearer = createBearer(signIns);
+  const openBearer = createBearer(signIns, seat?.workers);
   return createPublicServer(config, {
     generations,
     sessions,

@@ -3,7 +3,7 @@ import type { Source } from '../generation.ts';
 import { isFault } from '../kernel/error.ts';
 import type { RenderedResponse } from '../proxy/types.ts';
 import { claimOnce, wasClaimed } from '../session/single-use.ts';
-import { createBadTokenBound } from './bad-token-bound.ts';
+import { createBadTokenBound } from '../signin/bad-token-bound.ts';
 import { addEndpoint, send, type EndpointTools } from './endpoint.ts';
 import { refusalOfError } from './faults.ts';
 import type { Logouts } from './logouts.ts';
@@ -14,6 +14,9 @@ import { unknownSource } from './sign-in.ts';
 /** Far above any logout token; bytes. */
 const mostBodyBytes = 32 * 1024;
 
+/** In one minute, from one address and for one source. */
+const mostBadTokens = 300;
+
 /** How long a token's id is remembered: it is believed for 10 minutes from its `iat`, and two clocks may differ. Milliseconds. */
 const replayLifeMs = 15 * 60_000;
 
@@ -23,10 +26,10 @@ const replayLifeMs = 15 * 60_000;
  * @see OpenID Connect Back-Channel Logout 1.0 sections 2.5 to 2.8
  */
 export function addBackChannelLogout(scope: FastifyInstance, tools: EndpointTools, logouts: Logouts): void {
-  const bound = createBadTokenBound(tools.clock, tools.workers);
+  const bound = createBadTokenBound(tools.clock, mostBadTokens, tools.workers);
 
   async function judge(request: FastifyRequest, source: Source): Promise<RenderedResponse> {
-    const waitSeconds = bound.wait(request, source.config.id);
+    const waitSeconds = bound.wait(request.facts.clientIp, source.config.id);
     if (waitSeconds !== undefined) {
       tools.meter.rateLimited('backchannel-logout');
       return refusal(request, {
@@ -63,7 +66,7 @@ export function addBackChannelLogout(scope: FastifyInstance, tools: EndpointTool
   }
 
   function bad(request: FastifyRequest, source: Source | undefined, why: string): RenderedResponse {
-    if (source !== undefined) bound.count(request, source.config.id);
+    if (source !== undefined) bound.count(request.facts.clientIp, source.config.id);
     return badRequest(why);
   }
 

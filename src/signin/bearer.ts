@@ -11,7 +11,7 @@ import { SallyportError } from '../kernel/error.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import type { OpenedSession, SessionRecord } from '../session/types.ts';
 
-import { createBadBearerBound } from './bad-bearer-bound.ts';
+import { createBadTokenBound } from './bad-token-bound.ts';
 import { namelessHint, refusedToken, refusedUser, tooManyBad, type BearerRefusal } from './bearer-refusal.ts';
 import { auditUser, createRecorder } from './sign-in-audit.ts';
 import { sourceOfToken } from './token-source.ts';
@@ -38,6 +38,8 @@ const maxRememberedMs = 300_000;
 const refusedMs = 30_000;
 /** How long a bad token stays bad without another look: a key may be published a moment later. */
 const badMs = 5_000;
+/** In one minute, from one address. What is known to be good is not held up by any number of them. */
+const mostBadTokens = 120;
 
 interface Remembered {
   readonly result: BearerResult;
@@ -56,12 +58,14 @@ interface Memory {
  * JWT access tokens as credentials (SPEC section 5, access `bearer`): verified by the keys of the source that issued them, and then
  * judged as that source's sign-ins are, user-name binding included. Each is counted as a verdict once; a bad one is logged once, by its
  * fault and never by itself.
+ *
+ * @param workers how many processes share the port, and the bound on bad tokens
  */
-export function createBearer(deps: SignInDeps): OpenBearer {
+export function createBearer(deps: SignInDeps, workers = 1): OpenBearer {
   const { clock, meter } = deps;
   const bindings = createBindings(deps);
   const knownNames = createKnownNames(deps, bindings);
-  const bound = createBadBearerBound(clock);
+  const bound = createBadTokenBound(clock, mostBadTokens, workers);
   const byGeneration = new WeakMap<Generation, Memory>();
   /** Whose verdict has been counted: a token is looked at every few minutes, and by every configuration anew. */
   const counted = new LRUCache<string, true>({ max: maxRemembered });
