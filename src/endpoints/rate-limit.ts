@@ -1,41 +1,25 @@
 import { normalizeIP } from '@fastify/rate-limit';
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { parseDuration } from '../kernel/duration.ts';
+import { parseRateLimit, type RateLimit } from '../config/addresses.ts';
 import { SallyportError } from '../kernel/error.ts';
 import type { Meter } from '../kernel/meter.ts';
 import type { RateCounter } from '../kernel/rate.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { EndpointTools } from './endpoint.ts';
 
-/** A bound: so many requests in so many milliseconds. */
-export interface Rate {
-  readonly count: number;
-  readonly windowMs: number;
-}
-
-/** `30/1m`: a count and a duration. @throws config_invalid, which loading the file would have reported */
-export function parseRate(text: string): Rate {
-  const [count = '', window = '', ...rest] = text.split('/');
-  const windowMs = parseDuration(window);
-  if (!/^[1-9][0-9]{0,6}$/.test(count) || windowMs === undefined || windowMs < 1 || rest.length > 0) {
-    throw new SallyportError(
-      'config_invalid',
-      'server.rate_limit.sign_in: expected count/duration, such as 30/1m',
-    );
-  }
-  return { count: Number(count), windowMs };
-}
-
 /**
- * The bound on sign-ins, for each endpoint by client address (IPv6: its /64, which one client has to
- * itself) and source. The plugin
+ * The bound on sign-ins, for each endpoint by client address (IPv6: its /64, which one client has to itself) and source. The plugin
  * `@fastify/rate-limit` must be registered in `scope`.
  */
 export function createLimit(scope: FastifyInstance, meter: Meter): EndpointTools['limit'] {
   const keys = new WeakMap<FastifyRequest, string>();
-  const rateOf = (request: FastifyRequest): Rate =>
-    parseRate(request.generation.config.server.rate_limit.sign_in);
+  const rateOf = ({ generation }: FastifyRequest): RateLimit => {
+    const rate = parseRateLimit(generation.config.server.rate_limit.sign_in);
+    if (rate === undefined)
+      throw new SallyportError('internal', 'a rate that loading the file should have refused');
+    return rate;
+  };
   const check = scope.createRateLimit({
     max: (request) => rateOf(request).count,
     timeWindow: (request) => rateOf(request).windowMs,
