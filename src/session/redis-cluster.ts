@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { atTheMasterOfItsSlot } from './redis-announcing.ts';
 import { addressOf, answerWithinMs, dialRedis, nameOf, within } from './redis-client.ts';
 import { askingFirst, askView, proveNode } from './redis-cluster-node.ts';
 import type { RedisConnection, RedisShard } from './redis-connection.ts';
@@ -254,18 +255,14 @@ export function connectCluster(
           masters.every((master, index) => links.get(nameOf(master))?.current() === connections[index]),
       };
     },
-    // Whatever is published is passed on to every node.
-    async dial(signal) {
-      if (view === undefined) await firstView;
-      const node = anyMaster();
-      if (node === undefined) throw new Unfit(keeper.health().cause ?? 'not connected');
-      return dialRedis(node, access, signal, proveNode);
+    announcing: atTheMasterOfItsSlot,
+    async dialEar(channel, signal) {
+      // Whoever dials has heard nothing yet, or nothing any more: the slot may have gone elsewhere.
+      await refresh();
+      if (isClosed() || view === undefined) throw new Unfit(keeper.health().cause ?? 'not connected');
+      return dialRedis(masterOf(channel), access, signal, proveNode);
     },
-    isFit(redis) {
-      const link = links.get(nameOf(addressOf(redis)));
-      if (link?.current() !== undefined) return true;
-      return [...links.values()].every((other) => other.current() === undefined);
-    },
+    isFit: (redis, channel) => owners[slotOf(channel)] === nameOf(addressOf(redis)),
     health: () => keeper.health(),
     close() {
       closing.abort();

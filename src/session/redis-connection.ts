@@ -1,4 +1,6 @@
 import type { Redis } from 'ioredis';
+import { atTheServer } from './redis-announcing.ts';
+import type { Announcing } from './redis-announcing.ts';
 import { addressOf, answerWithinMs, dialRedis, nameOf } from './redis-client.ts';
 import { keepHealth } from './redis-health.ts';
 import type { RedisDeps } from './redis-health.ts';
@@ -24,10 +26,12 @@ export interface RedisConnection {
   run<T>(name: string, writes: boolean, work: (redis: Redis) => Promise<T>, key?: string): Promise<T>;
   /** Every server that holds a part of the keys. @throws store_unavailable */
   shards(): Promise<RedisShards>;
-  /** A further connection, to a server on which announcements are heard. @throws Unfit */
-  dial(signal: AbortSignal): Promise<Redis>;
-  /** Whether the server that {@link dial} led to is still one to hear announcements on. */
-  isFit(redis: Redis): boolean;
+  /** How announcements travel here. */
+  readonly announcing: Announcing;
+  /** A further connection, to a server on which what is announced on this channel is heard. @throws Unfit */
+  dialEar(channel: string, signal: AbortSignal): Promise<Redis>;
+  /** Whether the server that {@link dialEar} led to is still the one to hear this channel on. */
+  isFit(redis: Redis, channel: string): boolean;
   health(): StoreHealth;
   close(): void;
 }
@@ -147,7 +151,8 @@ function overOneLink(
       const only: RedisShard = { where: nameOf(addressOf(redis)), run };
       return { all: [only], unchanged: () => link.current() === redis };
     },
-    dial: (signal) => end.dial(signal),
+    announcing: atTheServer,
+    dialEar: (_channel, signal) => end.dial(signal),
     isFit: (redis) => watching.isFit(redis),
     health: () => keeper.health(),
     close() {

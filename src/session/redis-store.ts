@@ -149,9 +149,14 @@ export function createRedisStore(options: RedisStoreOptions, deps: RedisDeps): S
         await redis.zrem(`${prefix}${key}`, member);
       }),
     announce: (message) =>
-      connection.run('publish', false, async (redis) => {
-        await redis.publish(channel, message);
-      }),
+      connection.run(
+        'publish',
+        false,
+        async (redis) => {
+          await connection.announcing.publish(redis, channel, message);
+        },
+        channel,
+      ),
     listen: (listener) => subscription.listen(listener),
     health: () => connection.health(),
     ping: () =>

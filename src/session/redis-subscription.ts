@@ -22,7 +22,7 @@ const mostPauseMs = 1000;
  * takes longer until a session that ended elsewhere is seen to have ended.
  */
 export function subscribeRedis(
-  connection: Pick<RedisConnection, 'where' | 'dial' | 'isFit'>,
+  connection: Pick<RedisConnection, 'where' | 'announcing' | 'dialEar' | 'isFit'>,
   channel: string,
   deps: Pick<RedisDeps, 'logWarning'>,
 ): RedisSubscription {
@@ -32,25 +32,38 @@ export function subscribeRedis(
   let current: Redis | undefined;
   let started = false;
   let deaf = false;
+  let warned = false;
   let pauseMs = leastPauseMs;
   let retry: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
   const isClosed = (): boolean => closing.signal.aborted;
 
   function lose(redis: Redis, error: unknown): void {
+    if (leave(redis)) tryLater(error);
+  }
+
+  /** @returns whether it was the one in use */
+  function leave(redis: Redis): boolean {
     redis.disconnect();
-    if (redis !== current) return;
+    if (redis !== current) return false;
     current = undefined;
     clearInterval(heartbeat);
-    tryLater(error);
+    goDeaf();
+    return true;
+  }
+
+  function goDeaf(): void {
+    if (deaf || isClosed()) return;
+    deaf = true;
+    for (const listener of listeners) listener.lost?.();
   }
 
   function tryLater(error: unknown): void {
     if (isClosed()) return;
+    goDeaf();
     const { cause } = describeFault(error, where);
-    if (!deaf) {
-      deaf = true;
-      for (const listener of listeners) listener.lost?.();
+    if (!warned) {
+      warned = true;
       deps.logWarning('the ends of sessions on other replicas can not be heard: they are seen later', {
         redis: where,
         cause,
@@ -63,7 +76,7 @@ export function subscribeRedis(
   async function connect(): Promise<void> {
     let redis: Redis;
     try {
-      redis = await connection.dial(closing.signal);
+      redis = await connection.dialEar(channel, closing.signal);
     } catch (error) {
       tryLater(error);
       return;
@@ -74,19 +87,23 @@ export function subscribeRedis(
     }
     current = redis;
     redis.on('close', () => lose(redis, new Error('closed')));
-    redis.on('message', (_channel: string, message: string) => {
+    const heard = (message: string): void => {
       for (const listener of listeners) listener.heard(message);
-    });
+    };
+    // What is heard elsewhere from now on is no outage, as long as it is heard there.
+    const gone = (): void => {
+      if (leave(redis)) void connect();
+    };
     try {
-      await within(answerWithinMs, redis.subscribe(channel));
+      await within(answerWithinMs, connection.announcing.hear(redis, channel, heard, gone));
     } catch (error) {
       lose(redis, error);
       return;
     }
     if (redis !== current) return;
     pauseMs = leastPauseMs;
-    if (deaf) deps.logWarning('the ends of sessions on other replicas are heard again', { redis: where });
-    deaf = false;
+    if (warned) deps.logWarning('the ends of sessions on other replicas are heard again', { redis: where });
+    warned = deaf = false;
     heartbeat = setInterval(() => void examine(redis), heartbeatMs).unref();
     for (const listener of listeners) listener.missed();
   }
@@ -94,7 +111,8 @@ export function subscribeRedis(
   /** A link that is cut without a word looks like one on which nothing is announced, as does one to a server left behind. */
   async function examine(redis: Redis): Promise<void> {
     try {
-      if (!connection.isFit(redis)) throw new Unfit(`${nameOf(addressOf(redis))} is not in use any more`);
+      if (!connection.isFit(redis, channel))
+        throw new Unfit(`${nameOf(addressOf(redis))} is not in use any more`);
       await within(answerWithinMs, redis.ping());
     } catch (error) {
       lose(redis, error);

@@ -17,6 +17,7 @@ const rules = {
   line: /^user sallyport on >PASSWORD (.*)$/m.exec(document)?.[1] ?? '',
   sentinel: /^\| behind Sentinel +\| `([^`]*)`/m.exec(document)?.[1] ?? '',
   cluster: (/^\| in a cluster +\| `([^`]*)`/m.exec(document)?.[1] ?? '').replaceAll('\\|', '|'),
+  notInCluster: /^\| in a cluster, on the other hand +\| `([^`]*)` are not needed/m.exec(document)?.[1] ?? '',
   watcher: /where they ask for a user,\s+`([^`]*)`/.exec(document)?.[1] ?? '',
 };
 
@@ -129,7 +130,9 @@ t.test(
 
 t.test('with what is documented for a cluster, the line is enough there, over TLS', async (t) => {
   t.match(rules.cluster, /cluster\|slots/);
-  const { admin, port } = await startGuarded(t, `${rules.line} ${rules.cluster}`, [
+  t.match(rules.notInCluster, /^\+/);
+  const without = rules.notInCluster.replaceAll('+', '-');
+  const { admin, port } = await startGuarded(t, `${rules.line} ${rules.cluster} ${without}`, [
     ...['--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--tls-cluster', 'yes'],
   ]);
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');

@@ -33,6 +33,19 @@ function open(nodes: readonly string[]): Opened {
   return { store, warnings };
 }
 
+/** Listens, and waits until what is announced from now on is heard. */
+function listening(store: Store, heard: (word: string) => void, missed?: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    store.listen({
+      heard,
+      missed() {
+        missed?.();
+        resolve();
+      },
+    });
+  });
+}
+
 /** A key of the store that the slots of a master hold. */
 function keyOf(master: RedisServer, stem: string): string {
   const third = cluster.masters.indexOf(master);
@@ -65,25 +78,42 @@ t.test('a cluster keeps the contract of a store', async (t) => {
   });
 });
 
-t.test('what is announced at one node is heard at every other', async (t) => {
+t.test('what one announces is heard by all, though the nodes do not hear each other', async (t) => {
   const stores = cluster.masters.map((_, index) => open([cluster.nodes[index] ?? '']).store);
   t.teardown(() => Promise.all(stores.map((store) => store.close())));
   const heard = stores.map(() => new Set<string>());
-  const standing = stores.map(
-    (store, index) =>
-      new Promise<void>((resolve) => {
-        store.listen({ heard: (word) => void heard[index]?.add(word), missed: resolve });
-      }),
+  await Promise.all(stores.map((store, index) => listening(store, (word) => heard[index]?.add(word))));
+  await cluster.cutBus();
+  await Promise.all(stores.map((store, index) => store.announce(`from ${index}`)));
+  await until(() => heard.every((words) => words.size === 3), 'all have heard all', 1000);
+});
+
+t.test('announcements go on where their slot has gone', async (t) => {
+  const { store, warnings } = open(cluster.nodes);
+  t.teardown(() => store.close());
+  const heard: string[] = [];
+  let missed = 0;
+  await listening(
+    store,
+    (word) => heard.push(word),
+    () => (missed += 1),
   );
-  await Promise.all(standing);
-  const subscribers = await Promise.all(
-    cluster.masters.map(
-      async ({ port }) => ((await askRedis(port, 'PUBSUB', 'NUMSUB', 'sp:announcements')) as unknown[])[1],
-    ),
-  );
-  t.same(subscribers, [1, 1, 1], 'each listens at the node that it was given');
-  for (const [index, store] of stores.entries()) await store.announce(`from ${index}`);
-  await until(() => heard.every((words) => words.size === 3), 'all have heard all');
+  const slot = slotOf('sp:announcements');
+  const from = cluster.masters[Math.floor((slot * 3) / 16_384)] ?? a;
+  const to = from === a ? b : a;
+  const under = await cluster.moveSlot(slot, from, to);
+  await store.announce('under way');
+  await until(() => heard.includes('under way'), 'what was announced on the way is heard');
+  await under.finish();
+  await until(() => missed === 2, 'what may have been missed is told');
+  await store.announce('after it');
+  await until(() => heard.includes('after it'), 'what is announced at the new master is heard');
+  await (await cluster.moveSlot(slot, to, from)).finish();
+  await until(() => missed === 3, 'and back');
+  await store.announce('back');
+  await until(() => heard.includes('back'), 'what is announced at the former master is heard');
+  t.same(heard, ['under way', 'after it', 'back'], 'each once');
+  t.same(warnings, [], 'a move is no outage');
 });
 
 t.test('a slot on its way from one master to another is served all the time', async (t) => {

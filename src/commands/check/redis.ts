@@ -46,7 +46,7 @@ export async function checkRedis({ redis }: SessionConfig): Promise<Area> {
         ? ok('announces to every replica that a session has ended')
         : fail(
             'announcements do not arrive: back-channel logout and revocation would fail, and other ends be seen late',
-            `allow the user publish and subscribe, on the channels &${redis.key_prefix}*`,
+            `allow the user ${options.servers.kind === 'cluster' ? 'spublish and ssubscribe' : 'publish and subscribe'}, on the channels &${redis.key_prefix}*`,
           ),
       ...(typeof inspected === 'string'
         ? [
