@@ -1,9 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { METHODS, ServerResponse as NodeServerResponse } from 'node:http';
-import { Server as HttpsServer } from 'node:https';
-import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
+import { METHODS } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 import httpProxy from '@fastify/http-proxy';
 import Fastify from 'fastify';
 import type {
@@ -19,9 +15,12 @@ import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { followCertificates, readCertificate } from './certificate.ts';
 import type { CertificateFiles } from './certificate.ts';
+import { closeInTime } from './shutdown.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
-import type { Edge, Established } from './edge.ts';
+import type { Established } from './edge.ts';
 import { createGate } from './gate.ts';
+import { answerClientError, listenForTheRest } from './node-events.ts';
+import type { ParserError, ParserSocket } from './node-events.ts';
 import { Running } from './running.ts';
 import { closeWithSessions } from './session-ends.ts';
 import { closeWithStanding } from './standing-ends.ts';
@@ -193,6 +192,12 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
     } as unknown as Parameters<typeof httpProxy>[1]);
   });
 
+  const onClose = (stop: () => void): void => {
+    app.addHook('onClose', (_app, done) => {
+      stop();
+      done();
+    });
+  };
   listenForTheRest(app);
   if (serverConfig.tls !== undefined) {
     const following = followCertificates(
@@ -201,23 +206,12 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
       deps.logWarning,
     );
     app.followCertificate = (files) => following.follow(files);
-    app.addHook('onClose', (_app, done) => {
-      following.stop();
-      done();
-    });
+    onClose(() => following.stop());
   }
   if (deps.sessionWatch !== undefined) {
-    const stop = closeWithSessions(house.running, upgraded, deps.sessionWatch);
-    app.addHook('onClose', (_app, done) => {
-      stop();
-      done();
-    });
+    onClose(closeWithSessions(house.running, upgraded, deps.sessionWatch));
   }
-  const stopLooking = closeWithStanding(upgraded, deps.generations, deps.clock);
-  app.addHook('onClose', (_app, done) => {
-    stopLooking();
-    done();
-  });
+  onClose(closeWithStanding(upgraded, deps.generations, deps.clock));
   closeInTime(app, upgraded, edge, () => deps.generations.current().config.server.shutdown_grace);
   app.addHook('onClose', () => lanes.close());
   await app.ready();
@@ -242,118 +236,4 @@ const plainRest = /^(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?(?:\?.*)?$/;
 /** Whether a raw target lies under the prefix, in its one plain spelling. Never throws: a throw here would leave the client hanging. */
 function isOwnPath(rawTarget: string, prefix: string): boolean {
   return rawTarget.startsWith(prefix) && plainRest.test(rawTarget.slice(prefix.length));
-}
-
-/** What Node hands over by events of their own: `Expect`, upgrades, CONNECT. */
-function listenForTheRest(app: FastifyInstance): void {
-  const { server } = app;
-  server.on('checkContinue', (raw: NotedRequest, res: ServerResponse) => {
-    raw.awaitsContinue = true;
-    app.routing(raw, res);
-  });
-  // Expectations other than 100-continue are nobody's (RFC 9110 section 10.1.1); Node would answer 417 past the gate.
-  server.on('checkExpectation', (raw: NotedRequest, res: ServerResponse) => app.routing(raw, res));
-  server.on('upgrade', (raw: NotedRequest, socket: Duplex, head: Buffer) => {
-    // Pipelined behind a request that is not answered yet, an upgrade finds the connection taken by that answer: Node would throw here, in
-    // its parser, where nothing catches. No client of good will sends one (RFC 9110 section 7.8: it has to wait for the answer).
-    if (!(socket instanceof Socket) || isAnswering(socket)) {
-      socket.on('error', () => undefined);
-      socket.destroy();
-      return;
-    }
-    raw.upgrading = { socket, head };
-    socket.on('error', () => socket.destroy());
-    const res = new NodeServerResponse(raw);
-    // Once Node has let go of the connection, one answer is all that it can carry.
-    res.shouldKeepAlive = false;
-    res.assignSocket(socket);
-    res.on('finish', () => socket.destroySoon());
-    socket.on('close', () => res.emit('close'));
-    app.routing(raw, res);
-  });
-  server.on('connect', (_raw: IncomingMessage, socket: Duplex) => {
-    socket.on('error', () => socket.destroy());
-    socket.end(plainAnswer('405 Method Not Allowed'));
-  });
-}
-
-/** Whether a response object still owns this connection. */
-function isAnswering(socket: Duplex & { _httpMessage?: ServerResponse | null }): boolean {
-  return socket._httpMessage !== null && socket._httpMessage !== undefined;
-}
-
-type ParserError = Error & { readonly code?: string };
-type ParserSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
-
-/** Answers what Node's parser refuses: plainly, once, and without a word about the inside. Counted, since no visit is. */
-function answerClientError(
-  error: ParserError,
-  socket: ParserSocket,
-  { meter }: Pick<PublicServerDeps, 'meter'>,
-): void {
-  // In mid-answer nothing can be said any more.
-  if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage?.headersSent === true) {
-    socket.destroy();
-    return;
-  }
-  const line =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? '431 Request Header Fields Too Large'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? '408 Request Timeout'
-        : '400 Bad Request';
-  // A connection that a browser opened in advance and never used has asked nothing.
-  if (socket.bytesRead > 0) meter.unreadableRequest(Number(line.slice(0, 3)));
-  socket.end(plainAnswer(line), () => socket.destroy());
-}
-
-/** A whole answer for a connection on which Node's own response objects can't be used. */
-function plainAnswer(line: string): string {
-  const body = `${line.slice(4)}\n`;
-  return (
-    `HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
-    `Content-Length: ${body.length}\r\n\r\n${body}`
-  );
-}
-
-/**
- * `close()` must end: WebSockets never finish by themselves, a stream may outlast everyone's patience, and Node waits for
- * connections over which nothing was ever asked (browsers open some in advance).
- */
-function closeInTime(
-  app: FastifyInstance,
-  upgraded: UpgradedSockets,
-  edge: Edge,
-  graceMs: () => number,
-): void {
-  let timer: NodeJS.Timeout | undefined;
-  let sweep: NodeJS.Timeout | undefined;
-  const sockets = new Set<Socket>();
-  const track = (socket: Socket): void => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  };
-  // Over TLS both are told of, the connection and what speaks TLS on it: the former may still be at its handshake.
-  const secure = app.server instanceof HttpsServer;
-  app.server.on('connection', track);
-  if (secure) app.server.on('secureConnection', track);
-  app.addHook('preClose', (done) => {
-    upgraded.closeAll();
-    for (const socket of sockets) {
-      if (socket instanceof TLSSocket === secure && !edge.hasAsked(socket)) socket.destroy();
-    }
-    timer = setTimeout(() => {
-      for (const socket of sockets) socket.destroy();
-    }, graceMs());
-    timer.unref();
-    // Node closes the connections that are idle now, and forgets those that become so later.
-    sweep = setInterval(() => app.server.closeIdleConnections(), 50);
-    sweep.unref();
-    done();
-  });
-  app.addHook('onClose', (_app, done) => {
-    clearTimeout(timer);
-    clearInterval(sweep);
-    done();
-  });
 }
