@@ -7,6 +7,7 @@ import type { Action, Detail } from '../pages/layout.ts';
 import { errorPage } from '../pages/plain-pages.ts';
 import { mfaPage } from '../pages/sign-in-pages.ts';
 import { textOfCode, texts } from '../pages/texts.ts';
+import { isAboutAal2, isStepUpReason } from '../policy/step-up-reasons.ts';
 import type { IdpRefusal } from '../provider/types.ts';
 import { localReturnTo } from '../signin/return-to.ts';
 import type { SignInRefused } from '../signin/types.ts';
@@ -25,17 +26,6 @@ export interface RefusalContext {
   readonly signInFor?: string;
 }
 
-/** Codes of the gate that mean: signed in, but with too little assurance for this page, and asked once already. */
-const assuranceCodes: ReadonlySet<string> = new Set([
-  'aal2_required',
-  'attested_not_accepted',
-  'auth_too_old',
-  'auth_time_missing',
-  'auth_time_in_future',
-]);
-
-const aal2Codes: ReadonlySet<string> = new Set(['aal2_required', 'attested_not_accepted']);
-
 /** A refusal as a page. */
 export function refusalPage(
   refusal: Refusal,
@@ -45,7 +35,8 @@ export function refusalPage(
   nowMs: number,
 ): string {
   const { branding } = appearanceOf(generation);
-  const isGateMfa = refusal.status === 403 && assuranceCodes.has(refusal.code);
+  // Signed in, but with too little assurance for this page, and asked once already.
+  const isGateMfa = refusal.status === 403 && isStepUpReason(refusal.code);
   const source = context.source ?? (isGateMfa ? sourceOf(refusal, generation) : undefined);
   const details: Detail[] = [
     { label: texts.labels.time, value: new Date(nowMs).toISOString() },
@@ -57,7 +48,7 @@ export function refusalPage(
     const observed = context.mfa?.observed ?? observedIn(refusal);
     const reason = context.mfa?.reason ?? refusal.code;
     // The page needs AAL2: what the sign-in lacked for that says more than that it does.
-    const lacked = isGateMfa && aal2Codes.has(refusal.code) ? reasonIn(refusal) : undefined;
+    const lacked = isGateMfa && isAboutAal2(refusal.code) ? reasonIn(refusal) : undefined;
     const returnTo = context.signInFor ?? returnPath(facts, generation);
     // What is not known here is left out, rather than called "not sent".
     const claims = observed === undefined ? [] : [...new Set(['amr', 'acr', ...Object.keys(observed)])];

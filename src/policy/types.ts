@@ -1,5 +1,6 @@
 import type { Standing } from '../assurance/types.ts';
 import type { CredentialShape } from './credential.ts';
+import type { StepUpReason } from './step-up-reasons.ts';
 
 /** Who may pass a route (SPEC section 5). */
 export type Access = 'session' | 'credentials' | 'bearer' | 'public' | 'upstream' | 'deny';
@@ -89,12 +90,7 @@ export type GateDecision =
   /** Too little assurance: one fresh sign-in. */
   | {
       readonly kind: 'step_up';
-      readonly reason:
-        | 'aal2_required'
-        | 'auth_too_old'
-        | 'auth_time_missing'
-        | 'auth_time_in_future'
-        | 'attested_not_accepted';
+      readonly reason: StepUpReason;
       readonly requireAal: 'aal1' | 'aal2' | undefined;
       readonly maxAuthAgeSeconds: number | undefined;
     }

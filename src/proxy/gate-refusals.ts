@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Generation } from '../generation.ts';
 import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
+import { isStepUpReason } from '../policy/step-up-reasons.ts';
 import type { BearerRefusal, GateDecision, SessionFacts } from '../policy/types.ts';
 
 /** "Who is told what" (SPEC section 5), as data. */
@@ -57,21 +58,12 @@ export function refusalOf(
       return {
         status: decision.status,
         code: decision.code,
-        ...(assuranceCodes.has(decision.code) ? evidenceOf(session) : {}),
+        ...(isStepUpReason(decision.code) ? evidenceOf(session) : {}),
       };
     default:
       return { status: 403, code: 'forbidden' };
   }
 }
-
-/** Refusals that are about assurance: whoever is refused is told what their IdP said (SPEC section 10). */
-const assuranceCodes: ReadonlySet<string> = new Set([
-  'aal2_required',
-  'attested_not_accepted',
-  'auth_too_old',
-  'auth_time_missing',
-  'auth_time_in_future',
-]);
 
 function evidenceOf(session: SessionFacts | undefined): Pick<Refusal, 'body'> {
   if (session === undefined) return {};
