@@ -9,6 +9,7 @@ import { freePort } from '../support/ports.ts';
 import { LineSink, testClient } from '../support/sallyport.ts';
 import { until } from '../support/until.ts';
 import { startHouse, type House } from './redis-house.ts';
+import { stopwatch } from '../support/stopwatch.ts';
 
 /* Several replicas on one Redis: how soon an end is in force on each, and what becomes of users whose replica dies. */
 
@@ -67,9 +68,9 @@ async function signInEverywhere(t: Test, house: House, sub: string): Promise<Bro
 
 /** Milliseconds until no replica serves the session any more. */
 async function endsEverywhere(house: House, who: Browser, what: string): Promise<number> {
-  const startedAt = performance.now();
+  const elapsedMs = stopwatch();
   await until(async () => (await statuses(house, who)).every((status) => status === 401), what);
-  return performance.now() - startedAt;
+  return elapsedMs();
 }
 
 t.jobs = 3;

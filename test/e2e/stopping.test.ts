@@ -1,6 +1,6 @@
 import { spawn, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { stringify } from 'yaml';
 import { loopbackOrigin } from '../support/sallyport.ts';
+import { waitedForCoreMs } from '../support/stopwatch.ts';
 import { until } from '../support/until.ts';
 
 type Json = Record<string, unknown>;
@@ -72,7 +73,7 @@ async function serve(t: Test, upstream: string, more: Json = {}, ...nodeArgument
       () => false,
     );
   await until(() => answers(`${origin}/first`), `an answer: ${out.stderr}`, 30_000);
-  const firstAnswer = { waitedMs: waitedForCoreMs(child.pid), ms: performance.now() - startedAt };
+  const firstAnswer = { waitedMs: waitedForCoreMs(child.pid ?? 'self'), ms: performance.now() - startedAt };
   const lines = (): Json[] =>
     out.stdout
       .split('\n')
@@ -87,16 +88,6 @@ async function serve(t: Test, upstream: string, more: Json = {}, ...nodeArgument
     firstAnswer,
     isReady: () => answers(`http://${operations}/readyz`),
   };
-}
-
-/** How long a process was ready to run, and others had the cores. Milliseconds; 0 where the system does not tell. */
-function waitedForCoreMs(pid: number | undefined): number {
-  try {
-    // https://docs.kernel.org/scheduler/sched-stats.html: the time on a core, the time waiting for one (both ns), the turns.
-    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
-  } catch {
-    return 0;
-  }
 }
 
 /** An app that notes which requests it has seen, and takes its time over some. */

@@ -5,6 +5,7 @@ import { startRedis } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 import { load } from '../workers/stage.ts';
 import { makeGate } from './refresh-house.ts';
+import { stopwatch } from '../support/stopwatch.ts';
 import { startWorkersHouse, type Guest, type WorkersHouse } from './workers-house.ts';
 
 /* Sessions whose tokens are refreshed by two processes, over one Redis, over a cluster, and over a failover. */
@@ -77,9 +78,9 @@ t.test('two workers on a cluster: sign-in, refresh, sign-out and revocation', as
   await eachSpentOnce(t, house);
 
   t.equal(await house.signOut(carol), 303);
-  const endedAt = performance.now();
+  const elapsedMs = stopwatch();
   await until(async () => (await house.statuses(carol)).join() === '401', 'the sign-out in both', 5_000);
-  t.ok(performance.now() - endedAt < 2_000, 'long before session.cache is over');
+  t.ok(elapsedMs() < 2_000, 'long before session.cache is over');
   await house.untilAllSay(carol, 401);
 
   const revoked = await house.command('sessions', 'revoke', '--user', 'dave@example.com', '--json');

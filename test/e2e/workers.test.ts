@@ -8,6 +8,7 @@ import { startRedis } from '../support/redis.ts';
 import { clientOf, loopbackOrigin, testClient } from '../support/sallyport.ts';
 import { until } from '../support/until.ts';
 import { UserAgent } from '../support/user-agent.ts';
+import { stopwatch } from '../support/stopwatch.ts';
 import { ask, countersOf, lives, load, many, serve, startApp } from '../workers/stage.ts';
 
 type Json = Record<string, unknown>;
@@ -114,12 +115,12 @@ t.test('two workers are one to their users and to their operators', async (t) =>
       from: `${origin}/_sallyport/signout`,
       until: () => true,
     });
-    const endedAt = performance.now();
+    const elapsedMs = stopwatch();
     await until(
       async () => (await many(20, () => whoami(headers))).every(({ status }) => status === 401),
       'ended',
     );
-    t.ok(performance.now() - endedAt < 2_000, 'long before session.cache is over');
+    t.ok(elapsedMs() < 2_000, 'long before session.cache is over');
     t.equal((await whoami(session)).status, 200, 'nobody else is signed out');
   });
 

@@ -13,6 +13,7 @@ import { until } from '../support/until.ts';
 import { createStillClock } from './clock.ts';
 import { makeRecord, readableParts } from './record-fixture.ts';
 import { sessionsDeps } from './sessions-deps.ts';
+import { stopwatch } from '../support/stopwatch.ts';
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -113,11 +114,11 @@ t.test('a Redis that falls silent answers every request within a second', async 
   const { cookieValue, session } = await sessions.create(makeRecord(clock.nowMs()));
   clock.advance(6 * secondMs);
   server.pause();
-  const startedAt = performance.now();
+  const elapsedMs = stopwatch();
   const opening = Array.from({ length: 20 }, () => sessions.open(cookieValue));
   const unknown = sessions.open(randomToken(systemRandomness));
   for (const one of [...opening, unknown]) await t.rejects(one, unavailable);
-  t.ok(performance.now() - startedAt < 1000, String(performance.now() - startedAt));
+  t.ok(elapsedMs() < 1000, String(elapsedMs()));
   server.resume();
   await until(() => store.health().up);
   t.equal(await sessions.open(cookieValue), session);
