@@ -259,8 +259,10 @@ export function connectCluster(
     async dialEar(channel, signal) {
       // Whoever dials has heard nothing yet, or nothing any more: the slot may have gone elsewhere.
       await refresh();
-      if (isClosed() || view === undefined) throw new Unfit(keeper.health().cause ?? 'not connected');
-      return dialRedis(masterOf(channel), access, signal, proveNode);
+      const master = addressNamed(owners[slotOf(channel)]);
+      if (isClosed() || master === undefined)
+        throw new Unfit(keeper.health().cause ?? 'no master is known that hears announcements');
+      return dialRedis(master, access, signal, proveNode);
     },
     isFit: (redis, channel) => owners[slotOf(channel)] === nameOf(addressOf(redis)),
     health: () => keeper.health(),
