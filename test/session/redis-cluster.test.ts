@@ -20,10 +20,10 @@ interface Opened {
   readonly warnings: string[];
 }
 
-function open(nodes: readonly string[]): Opened {
+function open(nodes: readonly string[], prefix = 'sp:'): Opened {
   const warnings: string[] = [];
   const store = createStore(
-    { redis: { key_prefix: 'sp:', cluster: { nodes } } },
+    { redis: { key_prefix: prefix, cluster: { nodes } } },
     {
       meter: silentMeter,
       clock: systemClock,
@@ -184,14 +184,22 @@ t.test('one master silent: its keys fail within a second, the others are served,
   t.equal(warnings.length, 2, 'one line for the outage, one for its end');
 });
 
-t.test('a master killed: its replica is found when it is promoted', async (t) => {
-  const { store } = open(cluster.nodes);
+t.test('a master killed, that of announcements: its replica is found when it is promoted', async (t) => {
+  let prefix = 'sp';
+  while (Math.floor((slotOf(`${prefix}announcements`) * 3) / 16_384) !== 2) prefix += ':';
+  const { store, warnings } = open(cluster.nodes, prefix);
   t.teardown(() => store.close());
-  const key = keyOf(c, 'promoted');
+  let key = 'promoted';
+  while (Math.floor((slotOf(`${prefix}${key}`) * 3) / 16_384) !== 2) key += '+';
   await store.put(key, Buffer.from('kept'), 600_000);
   let missed = 0;
-  let heard = 0;
-  store.listen({ heard: () => (heard += 1), missed: () => (missed += 1) });
+  let lost = 0;
+  const heard: string[] = [];
+  store.listen({
+    heard: (word) => heard.push(word),
+    missed: () => (missed += 1),
+    lost: () => (lost += 1),
+  });
   await until(() => missed === 1);
   // The copy is there before the end is.
   await until(async () => {
@@ -200,6 +208,8 @@ t.test('a master killed: its replica is found when it is promoted', async (t) =>
   });
   await c.kill();
   await until(() => !store.health().up);
+  await until(() => lost === 1, 'that nothing is heard is told');
+  t.equal((await failureOf(store.announce('to nobody'))).code, 'store_unavailable', 'and to who announces');
   const killedAt = performance.now();
   await until(
     async () => (await store.get(key).catch(() => undefined))?.sealed.toString() === 'kept',
@@ -207,9 +217,14 @@ t.test('a master killed: its replica is found when it is promoted', async (t) =>
     30_000,
   );
   t.comment(`${Math.round(performance.now() - killedAt)} ms until the replica served`);
-  await until(() => store.health().up);
+  await until(() => store.health().up && missed === 2, 'and it is told that something may have been missed');
   await store.announce('after');
-  await until(() => heard === 1, 'announcements go on');
+  await until(() => heard.length > 0, 'announcements go on');
+  t.same(heard, ['after']);
+  t.match(
+    warnings.filter((line) => line.includes('the ends of sessions')),
+    [/can not be heard/, /are heard again/],
+  );
 });
 
 t.test('a server that is no cluster, and nodes that are not there, are named as such', async (t) => {
