@@ -12,7 +12,7 @@ import { keepRunning } from '../reload/restart-keys.ts';
 /** What a reload works on. */
 export interface ReloadsDeps {
   readonly world: World;
-  readonly server: Pick<FastifyInstance, 'lanes' | 'upgradedSockets' | 'followCertificate'>;
+  readonly server: Pick<FastifyInstance, 'lanes' | 'reviewSessions' | 'followCertificate'>;
   readonly inForce: InForce;
   /** Tells the rest of the process. */
   readonly adopt: (next: Config) => void;
@@ -99,7 +99,7 @@ export function createReloads(deps: ReloadsDeps): Reloads {
       if (before.generation.sources.get(config.id)?.provider === provider) provider.reconsider?.(policy);
     }
     const nowMs = clock.nowMs();
-    server.upgradedSockets.review((session) => {
+    server.reviewSessions((session) => {
       return next.generation.standing(session, nowMs)?.outcome.admit === true;
     });
     const grace = new Promise<void>((resolve) => setTimeout(resolve, providerGraceMs).unref());

@@ -3,6 +3,8 @@ import type { OpenedSession } from '../session/types.ts';
 /** Something that goes on under a session, until its session ends. */
 export interface UnderSession {
   readonly session: OpenedSession | undefined;
+  /** The session, or what an access token stands for, under which it streams events: that has no end of its own. */
+  readonly streamsUnder: OpenedSession | undefined;
   /** Its session has ended: so must it. */
   sessionEnded(): void;
 }

@@ -15,6 +15,7 @@ import type { Refusal } from '../kernel/refusal.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { followCertificates, readCertificate } from './certificate.ts';
 import type { CertificateFiles } from './certificate.ts';
+import type { OpenedSession } from '../session/types.ts';
 import { closeInTime } from './shutdown.ts';
 import { createEdge, isWebSocketUpgrade } from './edge.ts';
 import type { Established } from './edge.ts';
@@ -23,7 +24,7 @@ import { answerClientError, listenForTheRest } from './node-events.ts';
 import type { ParserError, ParserSocket } from './node-events.ts';
 import { Running } from './running.ts';
 import { closeWithSessions } from './session-ends.ts';
-import { closeWithStanding } from './standing-ends.ts';
+import { closeEndless, closeWithStanding } from './standing-ends.ts';
 import { createLanes } from './lanes.ts';
 import type { Lanes } from './lanes.ts';
 import type { PublicServerDeps } from './types.ts';
@@ -35,6 +36,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Open WebSockets: closed at shutdown, and when their session ends. */
     upgradedSockets: UpgradedSockets;
+    /** Closes WebSockets and event streams of sessions that may not go on: another policy is in force. */
+    reviewSessions: (mayGoOn: (session: OpenedSession) => boolean) => void;
     /** What the requests of each generation run on: a reload prepares the next and retires the last. */
     lanes: Lanes;
     /** Over TLS: reads another pair, and returns what takes it up. @throws when it can't be used */
@@ -106,6 +109,9 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   }
 
   const house: House = { deps, judge, lanes, upgraded, running: new Running() };
+  app.decorate('reviewSessions', (mayGoOn: (session: OpenedSession) => boolean) =>
+    closeEndless(house.running, upgraded, mayGoOn),
+  );
 
   /** Everything that is not under the prefix. */
   const serve: preHandlerHookHandler = (request, reply) => {
@@ -211,7 +217,7 @@ export async function createPublicServer(config: Config, deps: PublicServerDeps)
   if (deps.sessionWatch !== undefined) {
     onClose(closeWithSessions(house.running, upgraded, deps.sessionWatch));
   }
-  onClose(closeWithStanding(upgraded, deps.generations, deps.clock));
+  onClose(closeWithStanding(house.running, upgraded, deps.generations, deps.clock));
   closeInTime(app, upgraded, edge, () => deps.generations.current().config.server.shutdown_grace);
   app.addHook('onClose', () => lanes.close());
   await app.ready();

@@ -81,6 +81,12 @@ export class Visit implements ExchangeClient, RunningLink {
     return gate?.withSession === true && gate.withToken !== true ? gate.session : undefined;
   }
 
+  /** Only for whoever asks for it so, as `EventSource` does (HTML section 9.2.2): what the upstream answers is not looked at. */
+  get streamsUnder(): OpenedSession | undefined {
+    const { accept } = this.raw.headers;
+    return accept?.includes('text/event-stream') === true ? this.#gate?.session : undefined;
+  }
+
   get awaitsContinue(): boolean {
     return this.raw.awaitsContinue === true;
   }
@@ -191,7 +197,7 @@ export class Visit implements ExchangeClient, RunningLink {
   }
 
   #run(exchange: Exchange): void {
-    if (this.session !== undefined) {
+    if (this.session !== undefined || this.streamsUnder !== undefined) {
       this.#exchange = exchange;
       this.#house.running.add(this);
     }

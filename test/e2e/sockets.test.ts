@@ -1,9 +1,6 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import t from 'tap';
-import WebSocket, { WebSocketServer } from 'ws';
 import type { Clock } from '../../src/kernel/clock.ts';
+import { openEvents, openLong, openSocket, startEndlessUpstream } from '../support/endless.ts';
 import { signJws, startOp } from '../support/op.ts';
 import { clientOf, loopbackOrigin, startSallyport } from '../support/sallyport.ts';
 import { UserAgent } from '../support/user-agent.ts';
@@ -17,15 +14,12 @@ class MovableClock implements Clock {
 
 async function furnish() {
   const origin = await loopbackOrigin();
-  const server = createServer();
-  const sockets = new WebSocketServer({ server });
-  sockets.on('connection', (socket) => socket.send('hello'));
-  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const upstream = await startEndlessUpstream();
   const clock = new MovableClock();
   const op = await startOp({ clients: [clientOf(origin, 'idp')] });
   const sallyport = await startSallyport({
     origin,
-    upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    upstream: upstream.url,
     sources: [
       {
         id: 'idp',
@@ -50,17 +44,7 @@ async function furnish() {
     async close() {
       await sallyport.close();
       await op.stop();
-      for (const client of sockets.clients) client.terminate();
-      server.closeAllConnections();
-      server.close();
-    },
-    connect: async (path: string, headers: Readonly<Record<string, string>>): Promise<WebSocket> => {
-      const socket = new WebSocket(`${origin.replace('http', 'ws')}${path}`, {
-        headers: { origin, ...headers },
-      });
-      socket.on('error', () => undefined);
-      await once(socket, 'message');
-      return socket;
+      upstream.close();
     },
     signIn: async (sub: string, amr: readonly string[]): Promise<string> => {
       const { nextLogin } = op;
@@ -80,42 +64,60 @@ async function furnish() {
   };
 }
 
-t.test('a WebSocket is closed when the date from which its session opens nothing passes', async (t) => {
-  const house = await furnish();
-  t.teardown(() => house.close());
-  const { clock, connect, signIn } = house;
-  const weak = await connect('/x', { cookie: await signIn('bob', ['pwd']) });
-  const strong = await connect('/x', { cookie: await signIn('alice', ['pwd', 'mfa']) });
-  const fresh = await connect('/fresh/x', { cookie: await signIn('carol', ['pwd', 'mfa']) });
-  const gone = once(weak, 'close');
-  clock.offsetMs = 3_601_000;
-  await gone;
-  // Both were looked at in the same turn, after the one that went.
-  t.equal(strong.readyState, WebSocket.OPEN, 'whoever proved MFA stays');
-  t.equal(fresh.readyState, WebSocket.OPEN, 'max_auth_age is about the moment of opening');
-  for (const each of [strong, fresh]) each.terminate();
-});
+t.test(
+  'WebSockets and event streams are closed when the date from which their session opens nothing passes',
+  async (t) => {
+    const house = await furnish();
+    t.teardown(() => house.close());
+    const { origin, clock, signIn } = house;
+    const weak = { cookie: await signIn('bob', ['pwd']) };
+    const strong = { cookie: await signIn('alice', ['pwd', 'mfa']) };
+    const closed = [await openSocket(origin, '/x', weak), await openEvents(origin, '/x', weak)];
+    const open = {
+      'whoever proved MFA stays': await openSocket(origin, '/x', strong),
+      'and hears on': await openEvents(origin, '/x', strong),
+      'max_auth_age is about the moment of opening': await openSocket(origin, '/fresh/x', strong),
+      'what has an end may come to it': await openLong(origin, '/x', weak),
+    };
+    clock.offsetMs = 3_601_000;
+    // All were looked at in the same turn.
+    for (const { gone } of closed) await gone;
+    for (const [title, { isOpen, end }] of Object.entries(open)) {
+      t.ok(isOpen(), title);
+      end();
+    }
+  },
+);
 
-t.test('a WebSocket that an access token opened is closed when the token expires', async (t) => {
-  const house = await furnish();
-  t.teardown(() => house.close());
-  const { clock, connect, op, signIn } = house;
-  const now = Math.floor(clock.nowMs() / 1000);
-  const key = op.signingKey();
-  const token = signJws(
-    { alg: key.alg, typ: 'at+jwt', kid: key.kid },
-    {
-      ...{ iss: op.issuer, sub: 'dave', aud: 'https://app.example.com/api', iat: now, exp: now + 120 },
-      ...{ amr: ['mfa'], preferred_username: 'dave' },
-    },
-    key.privateKey,
-    key.alg,
-  );
-  const byToken = await connect('/api/x', { authorization: `Bearer ${token}` });
-  const bySession = await connect('/api/x', { cookie: await signIn('alice', ['mfa']) });
-  const gone = once(byToken, 'close');
-  clock.offsetMs = 121_000;
-  await gone;
-  t.equal(bySession.readyState, WebSocket.OPEN);
-  bySession.terminate();
-});
+t.test(
+  'WebSockets and event streams that an access token opened are closed when the token expires',
+  async (t) => {
+    const house = await furnish();
+    t.teardown(() => house.close());
+    const { origin, clock, op, signIn } = house;
+    const now = Math.floor(clock.nowMs() / 1000);
+    const key = op.signingKey();
+    const token = signJws(
+      { alg: key.alg, typ: 'at+jwt', kid: key.kid },
+      {
+        ...{ iss: op.issuer, sub: 'dave', aud: 'https://app.example.com/api', iat: now, exp: now + 120 },
+        ...{ amr: ['mfa'], preferred_username: 'dave' },
+      },
+      key.privateKey,
+      key.alg,
+    );
+    const byToken = { authorization: `Bearer ${token}` };
+    const bySession = { cookie: await signIn('alice', ['mfa']) };
+    const closed = [await openSocket(origin, '/api/x', byToken), await openEvents(origin, '/api/x', byToken)];
+    const open = [
+      await openSocket(origin, '/api/x', bySession),
+      await openEvents(origin, '/api/x', bySession),
+    ];
+    clock.offsetMs = 121_000;
+    for (const { gone } of closed) await gone;
+    for (const { isOpen, end } of open) {
+      t.ok(isOpen());
+      end();
+    }
+  },
+);

@@ -4,6 +4,7 @@ import { Running, type RunningLink } from '../../src/proxy/running.ts';
 
 const link = (): RunningLink => ({
   session: undefined,
+  streamsUnder: undefined,
   sessionEnded: () => undefined,
   isRunning: false,
   newer: undefined,

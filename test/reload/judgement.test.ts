@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { startEchoUpstream } from '../support/echo-upstream.ts';
+import { openEvents, openLong, openSocket, startEndlessUpstream } from '../support/endless.ts';
 import { startOp } from '../support/op.ts';
 import { clientOf, testClient } from '../support/sallyport.ts';
 import { until } from '../support/until.ts';
@@ -17,9 +18,10 @@ async function openStage(
   t: { teardown(fn: () => unknown): unknown; equal(a: unknown, b: unknown): unknown },
   mfa: Json,
   offsetMs = 0,
+  app = upstream.url,
 ) {
   const desk = openDesk();
-  const { origin, config } = await soundConfig(upstream.url);
+  const { origin, config } = await soundConfig(app);
   const op = await startOp({ clients: [clientOf(origin, 'idp', 'other')] });
   const offset = { ms: offsetMs };
   const clock: Clock = { nowMs: () => Date.now() + offset.ms };
@@ -73,6 +75,30 @@ t.test('running sessions are judged by the policy in force: rehearsal, enforce, 
   t.strictSame(await stage.look(), [200, 'verified']);
   t.same(stage.replica.audited('session.ended'), []);
 });
+
+t.test(
+  'what has no end is closed when its session opens nothing any more, and nothing else is',
+  async (t) => {
+    const endless = await startEndlessUpstream();
+    t.teardown(() => endless.close());
+    const { op, origin, browser, apply } = await openStage(t, { mode: 'report_only' }, 0, endless.url);
+    op.nextLogin = { ...op.nextLogin, amr: ['pwd'] };
+    await browser.follow(`${origin}/_sallyport/signin?return_to=/_sallyport/whoami`);
+    const cookie = browser
+      .cookies(origin)
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; ');
+    const [socket, events, long] = await Promise.all(
+      [openSocket, openEvents, openLong].map((open) => open(origin, '/x', { cookie })),
+    );
+    await apply({ id: 'idp', mfa: { mode: 'report_only', max_auth_age: '7d' } });
+    for (const each of [socket, events, long]) t.ok(each?.isOpen(), 'judged anew, and good');
+    await apply({ id: 'idp', mfa: { mode: 'enforce' } });
+    await Promise.all([socket?.gone, events?.gone]);
+    t.ok(long?.isOpen(), 'a request that runs is not lost by a reload');
+    long?.end();
+  },
+);
 
 t.test(
   'on the day of report_only_until the rule holds, for sessions and for what is asked of the IdP',
