@@ -90,9 +90,10 @@ export function subscribeRedis(
     const heard = (message: string): void => {
       for (const listener of listeners) listener.heard(message);
     };
-    // What is heard elsewhere from now on is no outage, as long as it is heard there.
+    let stood = false;
+    // What is heard elsewhere from now on is no outage, as long as it is heard there. Who never stood here comes back with a pause.
     const gone = (): void => {
-      if (leave(redis)) void connect();
+      if (stood && leave(redis)) void connect();
     };
     try {
       await within(answerWithinMs, connection.announcing.hear(redis, channel, heard, gone));
@@ -101,6 +102,7 @@ export function subscribeRedis(
       return;
     }
     if (redis !== current) return;
+    stood = true;
     pauseMs = leastPauseMs;
     if (warned) deps.logWarning('the ends of sessions on other replicas are heard again', { redis: where });
     warned = deaf = false;
