@@ -10,7 +10,7 @@ import { systemRandomness } from '../kernel/randomness.ts';
 import type { CanaryDecision, CanaryReport } from '../signin/canary.ts';
 import { createCanaryTickets, type CanaryTickets } from '../signin/canary-ticket.ts';
 import type { Command } from './command.ts';
-import { fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
+import { configurationPath, fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
 import { openSealedStore, whileReached } from './sealed-store.ts';
 import { formatStep, printable, show } from './terminal.ts';
 
@@ -46,7 +46,7 @@ Exit status: 0 AAL2, 1 AAL1, an error of the IdP, or nobody came, 2 usage or con
         json: { type: 'boolean', default: false },
       },
     });
-    const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    const path = configurationPath(values.config, io);
     if (path === undefined) return fail(io, 'canary', noConfiguration);
     if (values.source === undefined) return fail(io, 'canary', 'give --source ID');
     const waitMs = parseDuration(values.wait);

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import type { Config } from '../config/schema.ts';
 import { headerRules } from '../identity/presets.ts';
 import type { Command, CommandIo } from './command.ts';
-import { fail, loadOrReport, noConfiguration } from './configuration.ts';
+import { configurationPath, fail, loadOrReport, noConfiguration } from './configuration.ts';
 import { checkDirect } from './check/direct.ts';
 import { checkDurable } from './check/durable.ts';
 import { ok, warn, type Area } from './check/finding.ts';
@@ -44,7 +44,7 @@ Exit status: 0 nothing failed (there may be warnings), 1 something failed, 2 usa
         as: { type: 'string' },
       },
     });
-    const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    const path = configurationPath(values.config, io);
     if (values.direct !== undefined) return runDirect({ ...values, direct: values.direct, path }, io);
     if (values.as !== undefined) {
       return fail(io, 'check', '--as goes with --direct');

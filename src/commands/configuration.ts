@@ -12,6 +12,12 @@ export function fail(io: CommandIo, command: string, message: string): 2 {
 /** What is said where neither `--config` nor SALLYPORT_CONFIG names a configuration. */
 export const noConfiguration = 'no configuration: give --config FILE or set SALLYPORT_CONFIG';
 
+/** The file that `--config` names, else the environment. A variable that is set to nothing names none, as with Compose's `SALLYPORT_CONFIG: ''`. */
+export function configurationPath(option: string | undefined, io: CommandIo): string | undefined {
+  const fromEnvironment = io.env['SALLYPORT_CONFIG'];
+  return option ?? (fromEnvironment === '' ? undefined : fromEnvironment);
+}
+
 /** Loads the configuration; undefined where it has faults, all of which have been said: exit status 2. */
 export async function loadOrReport(
   path: string,

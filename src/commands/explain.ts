@@ -11,7 +11,7 @@ import { resolveEmail } from '../identity/email.ts';
 import { resolveGroups } from '../identity/groups.ts';
 import { systemClock } from '../kernel/clock.ts';
 import type { Command } from './command.ts';
-import { fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
+import { configurationPath, fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
 import { formatStep, show } from './terminal.ts';
 
 /** `sallyport explain`: the decision that `serve` would take for these claims, step by step. */
@@ -44,7 +44,7 @@ Exit status: 0 AAL2, 1 AAL1, 2 usage or configuration.`,
         json: { type: 'boolean', default: false },
       },
     });
-    const configPath = values.config ?? io.env['SALLYPORT_CONFIG'];
+    const configPath = configurationPath(values.config, io);
     if (configPath === undefined) return fail(io, 'explain', noConfiguration);
     if (values.source === undefined) return fail(io, 'explain', 'give --source ID');
     const input = chooseInput(values.claims, values.token);

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { readDocument } from '../config/document.ts';
 import { askReload, isActor } from '../reload/control-socket.ts';
 import type { Command, CommandIo } from './command.ts';
+import { configurationPath } from './configuration.ts';
 
 /** `sallyport reload`: has the running process read its configuration again, and says what came of it. */
 export const reloadCommand: Command = {
@@ -69,7 +70,7 @@ Exit status: 0 applied, 1 nobody answers, 2 the file is refused, or usage.
 
 /** The socket that the file names, even if the rest of the file is what a reload will find wrong. */
 async function findSocket(config: string | undefined, io: CommandIo): Promise<string | undefined> {
-  const path = config ?? io.env['SALLYPORT_CONFIG'];
+  const path = configurationPath(config, io);
   if (path === undefined) return undefined;
   let text: string;
   try {

@@ -4,7 +4,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { Supervisor } from '../reload/supervisor.ts';
 import { isWorker, runWorker } from '../workers/worker.ts';
 import type { Command } from './command.ts';
-import { fail, loadOrReport, noConfiguration } from './configuration.ts';
+import { configurationPath, fail, loadOrReport, noConfiguration } from './configuration.ts';
 
 /** How long requests are still taken after `/readyz` has begun to fail: platforms and proxies need a moment to notice. */
 const patience = { quietMs: 500, mostMs: 2_000 };
@@ -25,7 +25,7 @@ on what they mean.`,
     // Started by a process like the one below, which has read the file.
     if (isWorker()) return await runWorker(() => import('../app.ts'), patience);
     const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, strict: true });
-    const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    const path = configurationPath(values.config, io);
     if (path === undefined) return fail(io, 'serve', noConfiguration);
     const loaded = await loadOrReport(path, io);
     if (loaded === undefined) return 2;

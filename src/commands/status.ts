@@ -14,7 +14,7 @@ import { texts } from '../pages/texts.ts';
 import { verdictSeries } from '../pages/verdict-chart.ts';
 import { createLedger, ledgerDays } from '../signin/ledger.ts';
 import type { Command } from './command.ts';
-import { fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
+import { configurationPath, fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
 import { openSealedStore, whileReached } from './sealed-store.ts';
 import { printable, show } from './terminal.ts';
 
@@ -43,7 +43,7 @@ Exit status: 0 done, 1 Redis cannot be reached, 2 usage or configuration.`,
         json: { type: 'boolean', default: false },
       },
     });
-    const path = values.config ?? io.env['SALLYPORT_CONFIG'];
+    const path = configurationPath(values.config, io);
     if (path === undefined) return fail(io, 'status', noConfiguration);
     const loaded = await loadOrReport(path, io);
     if (loaded === undefined) return 2;

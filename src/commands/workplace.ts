@@ -7,7 +7,7 @@ import { systemClock } from '../kernel/clock.ts';
 import { silentMeter } from '../kernel/meter.ts';
 import { openLineWriter, streamLineWriter } from '../operations/line-writer.ts';
 import type { CommandIo } from './command.ts';
-import { noConfiguration } from './configuration.ts';
+import { configurationPath, noConfiguration } from './configuration.ts';
 import { openSealedStore, type SealedStore } from './sealed-store.ts';
 
 /** A usage or configuration fault: exit status 2. */
@@ -47,7 +47,7 @@ export async function withStore(
   io: CommandIo,
   work: (place: StoreWorkplace) => Promise<number>,
 ): Promise<number> {
-  const path = options.config ?? io.env['SALLYPORT_CONFIG'];
+  const path = configurationPath(options.config, io);
   if (path === undefined) throw new UsageFault(noConfiguration);
   const loaded = await loadConfig(path, io.env);
   if (!loaded.ok) throw new UsageFault(loaded.report.trimEnd());

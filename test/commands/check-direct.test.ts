@@ -17,9 +17,11 @@ class TextSink extends Writable {
   }
 }
 
+const env: Record<string, string> = {};
+
 async function direct(url: string, ...args: string[]) {
   const [stdout, stderr] = [new TextSink(), new TextSink()];
-  const status = await checkCommand.run(['--direct', url, ...args], { stdout, stderr, env: {} });
+  const status = await checkCommand.run(['--direct', url, ...args], { stdout, stderr, env });
   return { status, out: stdout.text, err: stderr.text };
 }
 
@@ -81,6 +83,17 @@ t.test('an upstream that cannot be reached is what is wanted', async (t) => {
   const { status, out } = await direct(`http://127.0.0.1:${await freePort()}`);
   t.equal(status, 0);
   t.match(out, /ok .*can't be reached from here \(ECONNREFUSED\)/);
+});
+
+t.test('no configuration is needed, nor is a variable that is set to nothing one', async (t) => {
+  // The image sets SALLYPORT_CONFIG; docker-compose.yml unsets it so for the service that asks from elsewhere.
+  env['SALLYPORT_CONFIG'] = '';
+  t.teardown(() => delete env['SALLYPORT_CONFIG']);
+  const { status, err } = await direct(`http://127.0.0.1:${await freePort()}`);
+  t.same({ status, err }, { status: 0, err: '' });
+  const sink = new TextSink();
+  t.equal(await checkCommand.run([], { stdout: sink, stderr: sink, env }), 2);
+  t.match(sink.text, /no configuration: give --config FILE/);
 });
 
 t.test('what is no address of an upstream is a mistake in usage', async (t) => {
