@@ -36,6 +36,23 @@ t.test('every configuration in the manuals is valid as it stands', async (t) => 
   t.equal(fencedBlocks(readText('docs/rollout.md'), 'yaml').length, 3, 'report, stage, enforce');
 });
 
+t.test('every mfa that a guide writes in a sentence is valid by itself', async (t) => {
+  const written = documents.flatMap((path) =>
+    [...readText(path).matchAll(/`(mfa: \{[^`]*\})`/g)].map(([, mfa = '']) => ({ path, mfa })),
+  );
+  t.ok(written.length > 0);
+  for (const { path, mfa } of written) {
+    const source = `{ id: idp, issuer: https://idp.example.com, client_id: c, client_secret: s, ${mfa} }`;
+    const session = '{ secrets: [0123456789abcdef0123456789abcdef] }';
+    const parsed = parseConfig(
+      `{ server: { public_url: https://a.example.com }, upstream: { url: 'http://127.0.0.1:3000' }, session: ${session}, sources: [${source}] }`,
+      path,
+      {},
+    );
+    t.equal(parsed.ok ? '' : parsed.report, '', `${path}: ${mfa}`);
+  }
+});
+
 t.test('the three steps of the roll-out are report_only, one group, everyone', async (t) => {
   const steps = fencedBlocks(readText('docs/rollout.md'), 'yaml').map((text) => {
     const parsed = parseConfig(text, 'rollout', {});

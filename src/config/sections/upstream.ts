@@ -93,7 +93,7 @@ export const upstream = z
       }),
     connect_timeout: duration()
       .prefault('5s')
-      .meta({ description: 'For a connection to the upstream; 502 beyond.', examples: ['5s'] }),
+      .meta({ description: 'For a connection to the upstream; 504 beyond.', examples: ['5s'] }),
     response_timeout: duration()
       .prefault('5m')
       .meta({
