@@ -47,13 +47,13 @@ export const route = z
     groups: texts()
       .optional()
       .meta({
-        description: 'Only members of one of these groups (or one of `emails`).',
+        description: 'Only members of one of these groups. Beside `emails`, both have to hold.',
         examples: [['forge-admins']],
       }),
     emails: texts()
       .optional()
       .meta({
-        description: 'Only these verified email addresses (or members of `groups`).',
+        description: 'Only these verified email addresses. Beside `groups`, both have to hold.',
         examples: [['admin@example.com']],
       }),
     credential_headers: texts()
