@@ -206,6 +206,7 @@ t.test('a master killed, that of announcements: its replica is found when it is 
     const replica = cluster.replicas[2];
     return Number(await askRedis(replica?.port ?? 0, 'DBSIZE')) === Number(await askRedis(c.port, 'DBSIZE'));
   });
+  await cluster.failOverAfter(1500);
   await c.kill();
   await until(() => !store.health().up);
   await until(() => lost === 1, 'that nothing is heard is told');

@@ -134,6 +134,8 @@ export interface RedisCluster {
   readonly replicas: readonly RedisServer[];
   /** `host:port` of the masters. */
   readonly nodes: readonly string[];
+  /** From now on a node that does not answer for so long is replaced. Milliseconds; before, a busy machine must not look like a failure. */
+  failOverAfter(ms: number): Promise<void>;
   /** Cuts the links between the nodes, which they make again within about a tenth of a second. */
   cutBus(): Promise<void>;
   /** Puts one slot, with its keys, on its way from one master to another, half of the keys moved; and finishes that. */
@@ -153,7 +155,7 @@ export async function startCluster(
     return startRedis({
       args: [
         ...['--cluster-enabled', 'yes', '--cluster-port', String(busPort)],
-        ...['--cluster-node-timeout', '1500', '--cluster-require-full-coverage', 'no'],
+        ...['--cluster-require-full-coverage', 'no'],
         ...['--enable-debug-command', 'yes'],
         ...['--cluster-replica-validity-factor', '0', '--repl-diskless-sync-delay', '0'],
         ...(options.args ?? []),
@@ -195,6 +197,12 @@ export async function startCluster(
     masters,
     replicas,
     nodes: masters.map(({ port }) => `${host}:${port}`),
+    async failOverAfter(ms) {
+      for (const { port } of all) {
+        if ((await askRedis(port, 'CONFIG', 'SET', 'cluster-node-timeout', String(ms))) !== 'OK')
+          throw new Error('a node does not take a timeout');
+      }
+    },
     cutBus: () => cutBus(all),
     moveSlot: (slot, from, to) => moveSlot(slot, from, to),
     async stop() {

@@ -109,11 +109,22 @@ async function launch(
 ): Promise<ChildProcess> {
   const log = join(dir, 'redis.log');
   const before = existsSync(log) ? readFileSync(log).length : 0;
-  // Append-only, so that what was answered before a stop is there after it.
+  // Append-only, so that what was answered before a stop is there after it; of no matter to the disk, for which a busy server would wait.
   const own = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--logfile', log];
   const child = spawn(
     executable,
-    [...own, '--pidfile', join(dir, 'redis.pid'), '--save', '', '--appendonly', 'yes', ...args],
+    [
+      ...own,
+      '--pidfile',
+      join(dir, 'redis.pid'),
+      '--save',
+      '',
+      '--appendonly',
+      'yes',
+      '--appendfsync',
+      'no',
+      ...args,
+    ],
     { stdio: 'ignore' },
   );
   // A test that forgets to stop it ends all the same.
