@@ -40,7 +40,10 @@ export function createLogouts(
     async end(request, { config }, { subject, sid, issuedAt }, why) {
       const { issuer, id } = config;
       // First: what is stored from now on sees the note, what was stored before is found.
-      await notes.leave({ why, issuer, source: id, subject, sid, issuedAt });
+      // A store that is full takes no note, and lets go of sessions all the same: those end, and whoever asked has to come again.
+      const [noted] = await Promise.allSettled([
+        notes.leave({ why, issuer, source: id, subject, sid, issuedAt }),
+      ]);
       const [bySid, bySubject] = await Promise.all([
         sid === undefined ? [] : directory.find('sid', issuer, sid),
         subject === undefined ? [] : directory.find('sub', issuer, subject),
@@ -58,6 +61,7 @@ export function createLogouts(
         (ended) => recordEnded(deps, request, ended, id, why),
         belongs,
       );
+      if (noted.status === 'rejected') throw noted.reason as Error;
       deps.meter.logout(why);
     },
   };

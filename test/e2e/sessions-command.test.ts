@@ -193,6 +193,24 @@ t.test('a session that stands in no index is found by its card', async () => {
   await endsEverywhere(cookie);
 });
 
+t.test('revoke ends sessions though Redis is full, and says that it is to be called again', async (t) => {
+  const cookie = await signIn('flora');
+  const admin = new Redis(redis.port, '127.0.0.1');
+  t.teardown(() => admin.disconnect());
+  await admin.config('SET', 'maxmemory', '1');
+  try {
+    const { status, err } = await run('revoke', '--sub', 'flora');
+    t.equal(status, 1, 'a sign-in under way was not told');
+    t.match(err, /1 sessions? (was|were) ended before it failed: call it again/);
+    t.match(err, /OOM/);
+    await endsEverywhere(cookie);
+    t.match(audited().at(-1), { action: 'sessions.revoked', count: 1, complete: false });
+  } finally {
+    await admin.config('SET', 'maxmemory', '0');
+  }
+  t.match(await run('revoke', '--sub', 'flora'), { status: 0, out: '0 sessions ended' });
+});
+
 t.test(
   'a sign-in that is under way comes to nothing when its user is revoked, and to a session when others are',
   async (t) => {

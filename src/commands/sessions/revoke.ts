@@ -30,12 +30,13 @@ export async function revokeSessions(place: Workplace, choice: Choice, json: boo
   };
   let complete = false;
   try {
-    // First: a sign-in that is under way sees the note, or is found.
+    // First: a sign-in that is under way sees the note, or is found. A store that is full takes none, and lets go of sessions all the same.
     const { user: email, sub: subject, source } = choice;
-    await place.notes.leave({ why: 'revoked', email, subject, source });
+    const [noted] = await Promise.allSettled([place.notes.leave({ why: 'revoked', email, subject, source })]);
     await endFound(place, choice, onEnded);
     await endListed(place, choice, onEnded);
     if (choice.by === 'all') await endEveryRecord(place, onEnded);
+    if (noted.status === 'rejected') throw noted.reason as Error;
     complete = true;
   } finally {
     place.record({
