@@ -106,6 +106,8 @@ t.test('an Authorization is a token, a password, or junk', async (t) => {
     ['Basic YWxpY2U', 'malformed'],
     ['Basic YWxpY2U=', 'malformed'],
     ['Basic YWxpY2V=', 'malformed'],
+    // The last letter of `alice:<hex>` carries four bits that no byte uses: to a lenient decoder it is the same text.
+    [basic(`alice:${hex}`).replace(/w==$/, 'x=='), 'malformed'],
     ['Basic YWxpY2U6aHVudGVyMg', 'malformed'],
     ['Basic YWxpY2U6aHVudGVyMg===', 'malformed'],
     [basic(`alice:${hex}`).replace('Basic ', 'Basic: '), 'malformed'],

@@ -167,6 +167,25 @@ t.test('where another reading of %2F or ; meets a stricter rule, nobody passes',
   );
 });
 
+t.test('whatever narrows a rule, another reading does not lead past it', async (t) => {
+  for (const narrowing of [
+    { requireAal: 'aal2' as const },
+    { maxAuthAgeSeconds: 300 },
+    { sources: ['staff'] },
+    { groups: ['admins'] },
+    { emails: ['root@example.org'] },
+  ]) {
+    const rules = [
+      { ...plainRule('narrow', '/admin/**', 'session'), ...narrowing },
+      plainRule('wide', '/**', 'session'),
+    ];
+    const said = JSON.stringify(narrowing);
+    t.equal(meets(rules, '/admin/users'), 'narrow', said);
+    t.equal(meets(rules, '/admin%2Fusers'), ambiguousRule.name, said);
+    t.equal(meets(rules, '/ADMIN/users'), ambiguousRule.name, said);
+  }
+});
+
 t.test('the forge presets deny what would be a second way in', async (t) => {
   const rules = presetRoutes('forgejo');
   t.strictSame(presetRoutes('gitea'), rules);
@@ -422,6 +441,27 @@ t.test('faults of routes are told together, each with its place', async (t) => {
     ],
   );
   for (const { message, cure } of faults) t.match(message + cure, /\S/);
+});
+
+t.test('what narrows a session is a fault wherever no session is asked for', async (t) => {
+  const narrowing = {
+    require_aal: 'aal2',
+    max_auth_age: 300_000,
+    sources: ['staff'],
+    groups: ['admins'],
+    emails: ['root@example.org'],
+    source: 'staff',
+  } as const;
+  for (const access of ['public', 'upstream', 'deny', 'session', 'credentials', 'bearer'] as const) {
+    const looksLikeProtection = ['public', 'upstream', 'deny'].includes(access);
+    for (const [key, value] of Object.entries(narrowing)) {
+      t.strictSame(
+        findRouteFaults([route({ access, [key]: value })]).map(({ path }) => path),
+        looksLikeProtection ? [[key]] : [],
+        `${key} beside access: ${access}`,
+      );
+    }
+  }
 });
 
 t.test('a rule with a faulty pattern is never compiled into one that lets people in', async (t) => {
