@@ -130,8 +130,7 @@ function decideSession(
       ? { kind: 'signed_out' }
       : { kind: 'sign_in', reason: 'session_required' };
   if (!session.standing.outcome.admit) return { kind: 'sign_in', reason: 'session_not_sufficient' };
-  // Some forges sign out by GET: another site's link or image must not.
-  if (rule.endsSession ? isFromElsewhere(request) : isForged(request)) return refuse('cross_site_request');
+  if (rule.endsSession ? isNoSignOut(request) : isForged(request)) return refuse('cross_site_request');
   const outsider = judgeUser(rule, session);
   if (outsider !== undefined) return refuse(outsider);
   return judgeAssurance(rule, session, Math.floor(nowMs / 1000)) ?? { kind: 'pass', withSession: true };
@@ -152,6 +151,15 @@ function comesFromForeignSocket(request: GateRequest): boolean {
  */
 function isForged(request: GateRequest): boolean {
   return !safeMethods.has(request.method) && isFromElsewhere(request);
+}
+
+/**
+ * Some forges sign out by GET: another site's link or image must not, nor an image that one user has put into what others read here.
+ * @see W3C Fetch Metadata section 2.1
+ */
+function isNoSignOut(request: GateRequest): boolean {
+  const { fetchDest = 'document' } = request;
+  return isFromElsewhere(request) || (fetchDest !== 'document' && fetchDest !== 'empty');
 }
 
 function isFromElsewhere(request: GateRequest): boolean {

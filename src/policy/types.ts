@@ -54,6 +54,8 @@ export interface GateRequest {
   readonly upgrade: boolean;
   /** `Sec-Fetch-Site`, lower-cased, or undefined. */
   readonly fetchSite: string | undefined;
+  /** `Sec-Fetch-Dest`, lower-cased, or undefined; looked at on a forge's own sign-out only. */
+  readonly fetchDest?: string | undefined;
   /** `Origin`, as sent, or undefined. */
   readonly requestOrigin: string | undefined;
   /** The origins in `server.public_url`. */

@@ -88,6 +88,7 @@ export function createGate(
       navigation: facts.navigation,
       upgrade: facts.upgrade,
       fetchSite: single(raw.headers['sec-fetch-site'])?.toLowerCase(),
+      fetchDest: single(raw.headers['sec-fetch-dest'])?.toLowerCase(),
       requestOrigin: raw.headers.origin,
       publicOrigins: originsOf(generation),
       credential,

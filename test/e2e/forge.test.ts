@@ -578,6 +578,12 @@ for (const order of ['cookie_first', 'header_first'] as const) {
               t.equal(answer.status, 403, `${method} ${site}`);
             }
           }
+          for (const dest of ['image', 'iframe']) {
+            const answer = await browser.request('GET', `${origin}/user/logout`, {
+              headers: { 'sec-fetch-site': 'same-origin', 'sec-fetch-dest': dest },
+            });
+            t.equal(answer.status, 403, `${dest} in an issue`);
+          }
           t.equal(forge.seen.length, from);
           const failed = await browser.request('POST', `${origin}/user/logout`, {
             body: 'fail=1',

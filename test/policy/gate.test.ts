@@ -180,6 +180,20 @@ t.test('upstream: everyone passes with what they brought, nobody with a session'
   );
 });
 
+t.test("the forge's sign-out: no image or frame in what users write, by GET", async (t) => {
+  const logout = rule({ endsSession: true });
+  for (const fetchDest of ['document', 'empty', undefined] as const)
+    t.strictSame(
+      decideGate(logout, request({ fetchSite: 'same-origin', fetchDest }), session(), nowMs),
+      pass,
+    );
+  for (const fetchDest of ['image', 'iframe', 'embed', 'style', 'script', 'video', '']) {
+    const asked = request({ fetchSite: 'same-origin', fetchDest, navigation: false });
+    t.strictSame(decideGate(logout, asked, session(), nowMs), refused('cross_site_request'), fetchDest);
+    t.strictSame(decideGate(rule({}), asked, session(), nowMs), pass, `${fetchDest}, of anything else`);
+  }
+});
+
 t.test("the forge's sign-out: no other site may link to it, not even by GET", async (t) => {
   const logout = rule({ endsSession: true });
   for (const method of ['GET', 'HEAD', 'POST']) {
