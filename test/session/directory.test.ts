@@ -196,6 +196,51 @@ t.test('an end that failed half-way is told when it is done again', async (t) =>
   t.equal(ended.length, 1);
 });
 
+t.test('an end that failed for one session is a failure, and ends the others', async (t) => {
+  let broken = '';
+  const { clock, replica } = build((store) => ({
+    ...store,
+    delete: (key) => (key === broken ? Promise.reject(new Error('down')) : store.delete(key)),
+  }));
+  const one = replica();
+  const made = [];
+  for (let each = 0; each < 3; each += 1) made.push(await one.sessions.create(makeRecord(clock.nowMs())));
+  const keys = made.map(({ cookieValue }) => one.sealing.sessionKey(cookieValue));
+  broken = keys[1] ?? '';
+  const ended: EndedSession[] = [];
+  await t.rejects(
+    one.endings.end(keys, (each) => ended.push(each)),
+    { message: 'down' },
+  );
+  t.same(
+    ended.map(({ key }) => key),
+    [keys[0], keys[2]],
+  );
+  t.same(
+    made.map(({ cookieValue }) => one.sessions.peek(cookieValue) !== undefined),
+    [false, true, false],
+  );
+  broken = '';
+  await one.endings.end(keys, (each) => ended.push(each));
+  t.equal(ended.length, 3, 'the one that was left is found and ended by the next attempt');
+});
+
+t.test('what is noted of a session before it is stored outlives an end that came too early', async (t) => {
+  const { clock, replica } = build();
+  const { directory, endings, sessions, sealing } = replica();
+  const record = makeRecord(clock.nowMs());
+  const key = sealing.sessionKey((await sessions.create(record)).cookieValue);
+  const unborn = sealing.sessionKey('unborn');
+  await directory.enter(unborn, record, undefined, { recordMs: hourMs, sessionMs: hourMs });
+  const find = async () => [...(await directory.find('sub', issuer, 'subject-4711'))].sort();
+  t.same(await find(), [key, unborn].sort());
+  await endings.end([key, unborn], () => undefined);
+  t.same(await find(), [unborn], 'its record may come yet, and has to be found by the next end');
+  clock.advance(121_000);
+  await endings.end([unborn], () => undefined);
+  t.same(await find(), [], 'after two minutes none will');
+});
+
 t.test('everything expires by itself with the session', async (t) => {
   const { clock, replica, count } = build();
   const { sessions, directory } = replica();

@@ -368,6 +368,84 @@ t.test('a request on its way cannot bring back a session that ends meanwhile', a
   t.equal(await one.open(cookieValue), undefined);
 });
 
+t.test('a request on its way asks again when the session was written anew meanwhile', async (t) => {
+  const { sessions, kept, deps, clock } = build();
+  const record = makeRecord(clock.nowMs());
+  const { cookieValue, session } = await sessions.create(record);
+  let answer: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  let slow = true;
+  const other = createSessions({
+    ...deps,
+    store: {
+      ...kept,
+      async get(key) {
+        const waits = slow;
+        const found = await kept.get(key);
+        // Found before the change, told after it.
+        if (waits) await held;
+        return found;
+      },
+    },
+  });
+  const opening = other.open(cookieValue);
+  slow = false;
+  const stored = await sessions.read(session.key ?? '');
+  t.ok(stored);
+  if (stored === undefined) return;
+  t.ok(await sessions.rewrite(stored, { ...record, refreshed: { amr: ['pwd'] } }, undefined, true));
+  answer();
+  t.same((await opening)?.record.refreshed, { amr: ['pwd'] });
+  t.same(other.peek(cookieValue)?.record.refreshed, { amr: ['pwd'] });
+});
+
+t.test('a use whose lengthening failed is made up for by the next one, however soon', async (t) => {
+  const { deps, clock, calls } = build({ cacheMs: hourMs });
+  let broken = true;
+  const touch: Store['touch'] = (key, ttlMs) =>
+    broken && key.startsWith('session:') ? Promise.reject(new Error('down')) : deps.store.touch(key, ttlMs);
+  const sessions = createSessions({ ...deps, store: { ...deps.store, touch } });
+  const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
+  clock.advance(2 * minuteMs);
+  t.ok(await sessions.open(cookieValue));
+  await setImmediate();
+  broken = false;
+  calls.length = 0;
+  t.equal(sessions.peek(cookieValue), undefined, 'memory alone would let it end too early');
+  t.ok(await sessions.open(cookieValue));
+  t.same(calls, ['get', 'touch']);
+});
+
+t.test('whoever signs out is signed out on every replica at once', async (t) => {
+  const { sessions, replica, clock } = build({ cacheMs: hourMs });
+  const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
+  const other = replica();
+  t.ok(await other.open(cookieValue));
+  await sessions.end(cookieValue);
+  t.equal(other.peek(cookieValue), undefined);
+});
+
+t.test(
+  'a session that memory has dropped counts as narrower where a refresh may have made it so',
+  async (t) => {
+    const { sessions, deps, clock } = build();
+    const few = createSessions({ ...deps, maxCached: 1 });
+    const record = makeRecord(clock.nowMs());
+    for (const [refreshDueAt, narrower] of [
+      [record.issuedAt + 60, true],
+      [undefined, false],
+    ] as const) {
+      const made = await sessions.create({ ...record, tokens: { ...record.tokens, refreshDueAt } });
+      const session = await few.open(made.cookieValue);
+      t.ok(session);
+      if (session === undefined) return;
+      t.equal(await few.isNarrower?.(session), false, 'memory can look');
+      await few.open((await sessions.create(record)).cookieValue);
+      t.equal(await few.isNarrower?.(session), narrower, 'memory can look no more');
+    }
+  },
+);
+
 t.test('a session that another replica ended is served for `cache` at most', async (t) => {
   const { sessions, replica, clock } = build();
   const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
