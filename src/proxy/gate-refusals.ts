@@ -104,7 +104,11 @@ function refusedBearer(
   return { status, code, headers, body: { hint } };
 }
 
-/** @see RFC 9470 section 3 */
+/**
+ * What would do, for whoever gets themselves a fresher sign-in or token. Both ages hold for that: the route's, and the source's own, by
+ * which it would be judged anew; the challenge that names the wider one alone would be met, and given again.
+ * @see RFC 9470 section 3
+ */
 function stepUpChallenge(
   decision: Extract<GateDecision, { kind: 'step_up' }>,
   generation: Generation,
@@ -118,7 +122,8 @@ function stepUpChallenge(
         : policy?.aal2AcrValues
       : undefined;
   const acr = acrValues === undefined || acrValues.length === 0 ? undefined : acrValues.join(' ');
-  const maxAge = decision.maxAuthAgeSeconds;
+  const ages = [decision.maxAuthAgeSeconds, policy?.maxAuthAgeSeconds].filter((age) => age !== undefined);
+  const maxAge = ages.length === 0 ? undefined : Math.min(...ages);
   const parameters = ['Bearer error="insufficient_user_authentication"'];
   if (acr !== undefined) parameters.push(`acr_values="${acr.replace(/[^!#-[\]-~ ]/g, '')}"`);
   if (maxAge !== undefined) parameters.push(`max_age=${maxAge}`);

@@ -16,7 +16,7 @@ class MovableClock implements Clock {
   }
 }
 
-async function furnish(trusted: readonly string[] = []) {
+async function furnish(trusted: readonly string[] = [], mfa: Json = {}) {
   const origin = await loopbackOrigin();
   const upstream = await startEchoUpstream();
   const clock = new MovableClock();
@@ -29,7 +29,7 @@ async function furnish(trusted: readonly string[] = []) {
       {
         id: 'idp',
         issuer: op.issuer,
-        mfa: { aal2_acr_values: ['gold'], accept: 'any', acr_values: ['gold'] },
+        mfa: { aal2_acr_values: ['gold'], accept: 'any', acr_values: ['gold'], ...mfa },
       },
       { id: 'lenient', issuer: other.issuer, mfa: { mode: 'report_only' } },
     ],
@@ -228,6 +228,27 @@ t.test(
     t.equal((await call('/own/x', mint({ groups: ['sales'] }))).status, 403);
   },
 );
+
+t.test("the challenge names the source's own max_auth_age too: whoever meets it is let in", async (t) => {
+  for (const [age, path, named] of [
+    ['10m', '/api/x', 600],
+    ['10m', '/strong/x', 600],
+    ['30m', '/strong/x', 900],
+  ] as const) {
+    const house = await furnish([], { max_auth_age: age });
+    try {
+      const now = Math.floor(house.clock.nowMs() / 1000);
+      const refused = await house.call(path, house.mint({ auth_time: now - 2000 }));
+      t.equal(refused.status, 401);
+      t.match(refused.headers['www-authenticate'], new RegExp(`acr_values="gold", max_age=${named}$`), path);
+      t.match(refused.json(), { max_age: named });
+      const better = house.mint({ acr: 'gold', auth_time: now - named });
+      t.equal((await house.call(path, better)).status, 200, path);
+    } finally {
+      await house.close();
+    }
+  }
+});
 
 t.test('a user name belongs to one subject, for tokens too', async (t) => {
   const house = await furnish();
