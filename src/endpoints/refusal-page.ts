@@ -60,7 +60,13 @@ export function refusalPage(
         .join(' '),
       idpSaid,
       setupUrl: source?.config.mfa_setup_url,
-      tryAgainUrl: signInPath(generation, { source: source?.config.id, returnTo, fresh: true }),
+      // For a page that asks for more it is a step-up again: as any other fresh sign-in, it would be followed by one at once.
+      tryAgainUrl: signInPath(generation, {
+        source: source?.config.id,
+        returnTo,
+        fresh: true,
+        stepUp: isGateMfa,
+      }),
       otherAccountUrl: signInPath(generation, { source: source?.config.id, returnTo, selectAccount: true }),
       details: [
         ...details,

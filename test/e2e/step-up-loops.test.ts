@@ -341,6 +341,9 @@ t.test('the IdP brings back no more: the page says what was missing, and what to
     t.match(text, pattern, what);
   const tryAgain = /href="([^"]*signin\?[^"]*fresh=1[^"]*)"/.exec(text)?.[1]?.replaceAll('&amp;', '&');
   t.match(tryAgain, /return_to=%2Fstrong%2Fx%3Fq%3D1/);
+  const before = house.trips();
+  t.equal((await browser.follow(new URL(tryAgain!, origin).href)).last.status, 403);
+  t.equal(house.trips() - before, 1, 'one fresh sign-in for one try, not two');
   said.one.amr = ['mfa'];
   const after = await browser.follow(new URL(tryAgain!, origin).href);
   t.equal(after.last.status, 200, 'and doing so helps');
