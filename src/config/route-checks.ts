@@ -1,4 +1,5 @@
 import { presetRoutes } from '../policy/forge-routes.ts';
+import { compilePattern } from '../policy/pattern.ts';
 import { findRouteFaults } from '../policy/routes.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
@@ -33,9 +34,16 @@ function checkByPolicy(judge: Judge, { routes, upstream }: Config): void {
   }
 }
 
-/** A pattern that only our own endpoints could match is no fault, but no rule either. */
+/** A pattern that only our own endpoints could match, by case folded as the gate does, is no fault, but no rule either. */
 function checkReach(judge: Judge, path: KeyPath, route: RouteConfig, prefix: string): void {
-  if (route.path === prefix || route.path.startsWith(`${prefix}/`)) {
+  const compiled = compilePattern(route.path);
+  const segments = 'fault' in compiled ? [] : compiled.pattern.segments;
+  const own = prefix.toLowerCase().split('/').slice(1);
+  const isOwn = (literal: string, at: number) => {
+    const segment = segments[at];
+    return typeof segment === 'object' && segment.literal.toLowerCase() === literal;
+  };
+  if (own.every(isOwn)) {
     judge.warn([...path, 'path'], `never matches: everything under ${prefix} is Sallyport's own`);
   }
 }
@@ -54,9 +62,25 @@ function checkMethods(judge: Judge, path: KeyPath, { methods }: RouteConfig): vo
   }
 }
 
-/** Headers that are dropped, or mean something else, on every request: none of them could carry a credential upstream. */
-const notCredentials =
-  /^(?:authorization|cookie|host|connection|origin|content-.*|sec-.*|x-forwarded-.*|x-sallyport-.*|x-webauth-.*)$/;
+/**
+ * Headers that are dropped, or mean something else, on every request: none of them could carry a credential upstream. The gate would let
+ * everyone in who sends one, without it. A test holds this to what the proxy drops (proxy/headers.ts, identity/header-names.ts).
+ */
+const notCredentials = new RegExp(
+  `^(?:${[
+    // What browsers send of themselves, and what frames a message.
+    'authorization|cookie2?|host|origin|referer|user-agent|accept(?:-.*)?|content-.*|sec-.*|tracestate|traceparent|x-request-id',
+    'connection|expect|http2-settings|keep-alive|proxy-.*|proxy|te|trailer|transfer-encoding|upgrade',
+    // Who asks, from where, and for what: none of it is taken from a client.
+    'forwarded|x-forwarded(?:-.*)?|x-(?:real|client|cluster-client)-ip|true-client-ip|cf-connecting-ip|x-host',
+    'x-original-(?:host|method|uri|url)|x-envoy-original-path|x-rewrite-url|x-(?:http-)?method(?:-override)?',
+    'x-sallyport.*|x-webauth-.*|(?:x-)?remote-.*|x-auth-request-.*|x-authentik-.*|x-vouch-.*|x-pomerium-.*|x-authenticated-.*',
+    'x-consumer-.*|x-credential-.*|x-goog-(?:authenticated|iap)-.*|cf-access-.*|x-amzn-oidc-.*|x-ms-(?:client-principal|token-).*',
+    '(?:oidc|tailscale|teleport|(?:x-)?shib|sm|iv|oam|ssl-client|x-ssl)-.*|(?:x-)?client-cert.*|x-arr-clientcert|x-client-(?:dn|verify)',
+    'x-auth-(?:user|username|name|email|subject|groups|roles|userid)|x-user(?:-?name|-email|-groups|-roles|info)?|x-email|x-groups',
+    'x-roles|x-id-token|x-proxy-(?:remote-)?user|x-trusted-user|cas-user|auth-user|x-oidc-sub',
+  ].join('|')})$`,
+);
 
 function checkCredentialHeaders(judge: Judge, path: KeyPath, route: RouteConfig): void {
   if (route.credential_headers?.length === 0) {
@@ -65,7 +89,7 @@ function checkCredentialHeaders(judge: Judge, path: KeyPath, route: RouteConfig)
   for (const [index, name] of (route.credential_headers ?? []).entries()) {
     const at: KeyPath = [...path, 'credential_headers', index];
     if (!tokenPattern.test(name)) judge.refuse(at, `expected the name of a header, found ${quote(name)}`);
-    else if (notCredentials.test(name.toLowerCase().replaceAll('_', '-')))
+    else if (notCredentials.test(name.toLowerCase().replace(/[^a-z0-9]/g, '-')))
       judge.refuse(at, `${name} cannot be a credential: it has a meaning of its own`);
   }
 }

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { parseConfig } from '../../src/config/load.ts';
+import { fateOfHeader } from '../../src/proxy/headers.ts';
 import { faultsOf, soundFile } from './workshop.ts';
 
 /** The sound file with a line put into one of its mappings. */
@@ -441,6 +443,37 @@ t.test('a faulty key hides no other, and brings no echo', async (t) => {
   );
 });
 
+t.test('no header that the proxy takes off every request counts as a credential', async (t) => {
+  // Every name and prefix that the two files speak of.
+  const sources = ['../../src/identity/header-names.ts', '../../src/proxy/headers.ts'].map((file) =>
+    readFileSync(new URL(file, import.meta.url), 'utf8'),
+  );
+  const spoken = sources.flatMap((source) =>
+    [...source.matchAll(/'([a-z][a-z0-9-]*)'/g)].map(([, name]) => name!),
+  );
+  const dropped = spoken
+    .flatMap((name) => [name, `${name}x`, `x-forwarded-${name}`])
+    .filter((name) => !name.endsWith('-') && fateOfHeader(name, new Set()) === 'drop');
+  t.ok(dropped.length > 100);
+  const taken = (name: string) =>
+    parseConfig(
+      into.routes(`name: a, path: /a, access: credentials, credential_headers: ["${name}"]`),
+      'f.yaml',
+      {},
+    ).ok;
+  for (const name of [...dropped, 'Remote_User', 'TE', 'User-Agent', 'Accept', 'Accept-Language'])
+    t.notOk(taken(name), name);
+  for (const name of [
+    'X-Api-Key',
+    'X-NuGet-ApiKey',
+    'Private-Token',
+    'X-Auth-Token',
+    'X-Access-Token',
+    'X-Gitea-OTP',
+  ])
+    t.ok(taken(name), name);
+});
+
 t.test('what is allowed but doubtful is a warning', async (t) => {
   const table: readonly (readonly [text: string, warning: RegExp])[] = [
     [soundFile.replace(/ {2}redis: .*\n/, ''), /^session\.redis: absent: sessions live in memory/],
@@ -449,6 +482,8 @@ t.test('what is allowed but doubtful is a warning', async (t) => {
     [into.session('cache: 5m'), /^session\.cache/],
     [into.mfa('preset: generic, mode: trust_idp'), /^sources\[0\]\.mfa\.mode: .*retired/],
     [into.routes('name: a, path: /_sallyport/**'), /^routes\[0\]\.path: never matches/],
+    [into.routes('name: a, path: /_SALLYPORT/x'), /^routes\[0\]\.path: never matches/],
+    [into.routes('name: a, path: "/%5fsallyport"'), /^routes\[0\]\.path: never matches/],
     ...['X-WEBAUTH-EMAIL', 'X_Forwarded_Email', 'Remote-Email', 'X-Mail', 'X-User-Email-Address'].map(
       (header) =>
         [
