@@ -127,6 +127,11 @@ t.test('check', async (t) => {
     t.match(text, /warn\s+this policy can never be met/);
   });
 
+  t.test('a policy that accepts nothing is said to, and not left without a reason', async (t) => {
+    const { text } = await check({ source: { mfa: { mode: 'carry_over', aal2_amr_values: [] } } });
+    t.match(text, /warn\s+this policy can never be met: accept: amr finds nothing to accept$/m);
+  });
+
   t.test('a rule that can be met without two factors is said in plain words', async (t) => {
     const { status, text } = await check({ source: { mfa: { preset: 'generic' } } });
     t.equal(status, 0);
@@ -153,6 +158,11 @@ t.test('check', async (t) => {
     t.match(text, /^routes\n {2}warn {2}the route users is wider than it looks: .*forge-login/m);
     t.match(text, /warn {2}the route late never matches: users stands before it/);
     const { text: fine } = await check({ routes: [{ name: 'a', path: '/a/**', require_aal: 'aal2' }] });
+    const key = { name: 'api', path: '/api/**', access: 'credentials', credential_headers: ['X-Api-Key'] };
+    t.match(
+      (await check({ routes: [key] })).text,
+      /api +\* +\/api\/\*\* +credentials \(or a header x-api-key\)/,
+    );
     t.match(fine, /ok {4}every rule can match, and lets in what it says/);
   });
 

@@ -28,7 +28,9 @@ export function checkPolicy(policy: AssurancePolicy, metadata: ServerMetadata): 
     .filter(({ possible, considered }) => considered && !possible)
     .map(({ why }) => why);
   if (hopeless) {
-    const message = `this policy can never be met: ${reasons.join('; ')}`;
+    const why =
+      reasons.length === 0 ? `accept: ${policy.accept} finds nothing to accept` : reasons.join('; ');
+    const message = `this policy can never be met: ${why}`;
     const hint =
       'let aal2_acr_values, aal2_claims or aal2_amr_values name what the IdP announces, or make the IdP send it';
     // Under the other modes nobody is locked out by it; nobody is verified either.

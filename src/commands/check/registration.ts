@@ -44,6 +44,7 @@ export function routeTable(config: Config): readonly RouteLine[] {
       rule.sources === undefined ? [] : [`sources ${rule.sources.join(' ')}`],
       rule.groups === undefined ? [] : [`groups ${rule.groups.join(' ')}`],
       rule.emails === undefined ? [] : [`emails ${rule.emails.join(' ')}`],
+      rule.credentialHeaders === undefined ? [] : [`or a header ${rule.credentialHeaders.join(' ')}`],
       rule.signInInstead ? ['a navigation goes to sign-in'] : [],
     ].flat();
     return {
