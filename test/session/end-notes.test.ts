@@ -38,6 +38,7 @@ t.test('a note is for whom it names, and for nobody else', async (t) => {
     ['the subject and another sid', { issuer, source: 'entra', subject: 'subject-4711', sid: 's-2' }, false],
     ['the address in another case', { email: 'MARGARET@example.com' }, true],
     ['another address', { email: 'm@example.com' }, false],
+    ['the subject and another address', { subject: 'subject-4711', email: 'm@example.com' }, false],
     ['the address at another source', { email: 'margaret@example.com', source: 'other' }, false],
     ['the source', { source: 'entra' }, true],
     ['another source', { source: 'other' }, false],

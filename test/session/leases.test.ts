@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import t from 'tap';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
@@ -34,5 +35,22 @@ t.test('one that nobody renews ends by itself, and its former holder takes it fr
   await stopped!.release();
   t.equal(await leases.take('lock:a'), undefined);
   await next!.release();
+  await store.close();
+});
+
+t.test('a holder that lives keeps it for as long as its work takes', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const clock = createStillClock();
+  const store = createMemoryStore(clock);
+  const leases = createLeases({ store, randomness: systemRandomness });
+  const lease = await leases.take('lock:a');
+  for (let second = 0; second < 20; second += 1) {
+    clock.advance(1000);
+    mock.timers.tick(1000);
+    t.equal(await leases.take('lock:a'), undefined, `after ${second + 1} s`);
+  }
+  await lease!.release();
+  t.ok(await leases.take('lock:a'));
   await store.close();
 });

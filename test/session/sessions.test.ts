@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { silentMeter } from '../../src/kernel/meter.ts';
 import { randomToken, systemRandomness } from '../../src/kernel/randomness.ts';
+import { createDirectory } from '../../src/session/directory.ts';
 import { createMemoryStore } from '../../src/session/memory-store.ts';
 import { createSealing } from '../../src/session/sealing.ts';
 import { createSessions } from '../../src/session/sessions.ts';
@@ -317,6 +318,32 @@ t.test('idle time is written at most once a minute, whatever the traffic', async
   t.ok(touches >= 9 && touches <= 10, `two replicas, ten minutes: ${touches}`);
 });
 
+t.test('an idle limit that a reload has shortened holds for the sessions of before', async (t) => {
+  const { deps, clock } = build();
+  let idleTimeoutMs = 8 * hourMs;
+  const limited = {
+    ...deps,
+    get idleTimeoutMs() {
+      return idleTimeoutMs;
+    },
+  };
+  const [sessions, other] = [createSessions(limited), createSessions(limited)];
+  const idle = await sessions.create(makeRecord(clock.nowMs()));
+  const used = await sessions.create(makeRecord(clock.nowMs()));
+  clock.advance(4 * minuteMs);
+  idleTimeoutMs = 5 * minuteMs;
+  t.ok(await sessions.open(used.cookieValue));
+  await setImmediate();
+  clock.advance(2 * minuteMs);
+  t.equal(await sessions.open(idle.cookieValue), undefined);
+  t.equal(await sessions.open(idle.cookieValue), undefined, 'nor when it is asked for once more');
+  t.equal(await other.open(idle.cookieValue), undefined, 'nor by who has never seen it');
+  t.ok(await sessions.open(used.cookieValue));
+  await setImmediate();
+  clock.advance(6 * minuteMs + 1);
+  t.equal(await other.open(used.cookieValue), undefined, 'its use has told the store of the shorter limit');
+});
+
 t.test('memory is bounded, and keeps who came last', async (t) => {
   const { sessions, clock, calls } = build({ maxCached: 10 });
   const values: string[] = [];
@@ -415,6 +442,42 @@ t.test('a use whose lengthening failed is made up for by the next one, however s
   t.ok(await sessions.open(cookieValue));
   t.same(calls, ['get', 'touch']);
 });
+
+t.test(
+  'what is written anew counts at once: here, on every replica, and in what is shown of it',
+  async (t) => {
+    const { deps, sessions, replica, clock } = build({ cacheMs: hourMs });
+    const lost = createSessions({
+      ...deps,
+      store: { ...deps.store, announce: () => Promise.reject(new Error('down')) },
+    });
+    const directory = createDirectory(deps);
+    for (const [one, title] of [
+      [sessions, 'told to all'],
+      [lost, 'told to nobody'],
+    ] as const) {
+      const record = makeRecord(clock.nowMs());
+      const { cookieValue, session } = await one.create(record);
+      const other = replica();
+      await other.open(cookieValue);
+      const narrowed: string[] = [];
+      one.onNarrowed((keys) => narrowed.push(...keys));
+      const stored = await one.read(session.key ?? '');
+      t.ok(stored);
+      if (stored === undefined) return;
+      const judgement = { aal: 'aal1', status: 'rejected', evidence: undefined, weak: false } as const;
+      t.ok(await one.rewrite(stored, { ...record, refreshed: { amr: ['pwd'] } }, judgement, true));
+      t.equal(one.peek(cookieValue), undefined, title);
+      t.ok(narrowed.includes(session.key ?? ''), title);
+      t.equal(other.peek(cookieValue) === undefined, one === sessions, title);
+      t.match(
+        (await directory.card(session.key ?? ''))?.judgement,
+        { aal: 'aal1', status: 'rejected' },
+        title,
+      );
+    }
+  },
+);
 
 t.test('whoever signs out is signed out on every replica at once', async (t) => {
   const { sessions, replica, clock } = build({ cacheMs: hourMs });
