@@ -109,7 +109,7 @@ for (const [how, cut] of [
     `where announcements are ${how}, a session that ended is served for session.cache at worst`,
     { buffered: true },
     async (t) => {
-      const session = { cache: '2s' };
+      const session = { cache: '5s' };
       const house = await startHouse(t, [{ session }, { session }, { session }]);
       for (const link of house.links) link.concerns = (sent) => sent.includes('subscribe');
       cut(house);
@@ -124,7 +124,7 @@ for (const [how, cut] of [
       t.ok(first.includes(200), `unheard: ${first.join()}`);
       const tookMs = await endsEverywhere(house, ada, 'the revocation');
       // Answered from memory a moment before the end of the cache, and looked at a moment later.
-      t.ok(tookMs < 3000, `${Math.round(tookMs)} ms`);
+      t.ok(tookMs < 6000, `${Math.round(tookMs)} ms`);
     },
   );
 }
