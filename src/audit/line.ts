@@ -1,3 +1,4 @@
+import { jsonText } from '../kernel/json-text.ts';
 import { boundString, boundValue } from './bounds.ts';
 import type { AuditAction, AuditEvent, AuditUser } from './types.ts';
 
@@ -55,7 +56,7 @@ export function auditLine(event: AuditEvent, nowMs: number): string {
     tenant: short(event.tenant),
     ...ownFields(event.fields),
   };
-  return `${escapeSeparators(JSON.stringify(record))}\n`;
+  return `${escapeSeparators(jsonText(record))}\n`;
 }
 
 function ownFields(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

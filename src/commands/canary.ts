@@ -6,6 +6,7 @@ import { describeModeReason, describeOutcome } from '../assurance/words.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { parseDuration } from '../kernel/duration.ts';
 import { isFault } from '../kernel/error.ts';
+import { jsonText } from '../kernel/json-text.ts';
 import { systemRandomness } from '../kernel/randomness.ts';
 import type { CanaryDecision, CanaryReport } from '../signin/canary.ts';
 import { createCanaryTickets, type CanaryTickets } from '../signin/canary-ticket.ts';
@@ -82,7 +83,7 @@ Exit status: 0 AAL2, 1 AAL1, an error of the IdP, or nobody came, 2 usage or con
         io.stderr.write(`sallyport canary: nobody came back within ${values.wait}\n`);
         return 1;
       }
-      io.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report));
+      io.stdout.write(values.json ? `${printable(jsonText(report, 2))}\n` : formatReport(report));
       return report.decision?.aal === 'aal2' ? 0 : 1;
     });
   },

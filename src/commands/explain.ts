@@ -10,9 +10,10 @@ import type { SourceConfig } from '../config/schema.ts';
 import { resolveEmail } from '../identity/email.ts';
 import { resolveGroups } from '../identity/groups.ts';
 import { systemClock } from '../kernel/clock.ts';
+import { jsonText } from '../kernel/json-text.ts';
 import type { Command } from './command.ts';
 import { configurationPath, fail, loadOrReport, noConfiguration, noSource } from './configuration.ts';
-import { formatStep, show } from './terminal.ts';
+import { formatStep, printable, show } from './terminal.ts';
 
 /** `sallyport explain`: the decision that `serve` would take for these claims, step by step. */
 export const explainCommand: Command = {
@@ -136,7 +137,7 @@ function explain(claims: Claims, source: SourceConfig, nowMs: number): Explanati
 
 function formatJson({ source, nowMs, inForce, standing, hint }: Explanation): string {
   const { verdict, outcome } = standing;
-  return JSON.stringify(
+  const json = jsonText(
     {
       source: source.id,
       preset: source.mfa.preset,
@@ -154,9 +155,9 @@ function formatJson({ source, nowMs, inForce, standing, hint }: Explanation): st
       steps: verdict.steps,
       hint,
     },
-    null,
     2,
   );
+  return printable(json);
 }
 
 function formatText({ source, nowMs, inForce, standing, hint }: Explanation, decoded: boolean): string {

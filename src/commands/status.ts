@@ -10,6 +10,7 @@ import {
   type SourceStatus,
 } from '../endpoints/status-report.ts';
 import { systemClock } from '../kernel/clock.ts';
+import { jsonText } from '../kernel/json-text.ts';
 import { texts } from '../pages/texts.ts';
 import { verdictSeries } from '../pages/verdict-chart.ts';
 import { createLedger, ledgerDays } from '../signin/ledger.ts';
@@ -73,7 +74,7 @@ Exit status: 0 done, 1 Redis cannot be reached, 2 usage or configuration.`,
       );
       io.stdout.write(
         values.json
-          ? `${printable(JSON.stringify({ generated_at: isoTime(nowMs), sources: sources.map((each) => describeSource(each, nowMs)) }, undefined, 2))}\n`
+          ? `${printable(jsonText({ generated_at: isoTime(nowMs), sources: sources.map((each) => describeSource(each, nowMs)) }, 2))}\n`
           : `${sources.map((each) => formatSource(each, nowMs).join('\n')).join('\n\n')}\n`,
       );
       return 0;

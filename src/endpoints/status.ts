@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { describeRequirement } from '../assurance/requirement.ts';
 import type { Source } from '../generation.ts';
 import { isFault } from '../kernel/error.ts';
+import { jsonText } from '../kernel/json-text.ts';
 import { statusPage, type StatusSource, type StatusView } from '../pages/status-page.ts';
 import { texts } from '../pages/texts.ts';
 import type { VerdictBucket } from '../pages/verdict-chart.ts';
@@ -41,7 +42,7 @@ export function addStatus(scope: FastifyInstance, tools: EndpointTools): void {
       const sources = [...request.generation.sources.values()];
       const ledgers = await readLedgers(sources);
       if (wantsJson(request)) {
-        const body = JSON.stringify(describeStatus(sources, ledgers, nowMs));
+        const body = jsonText(describeStatus(sources, ledgers, nowMs));
         return send(reply, { status: 200, headers: jsonHeaders, body });
       }
       const range = new URLSearchParams(queryOf(request)).get('range') === 'hours' ? 'hours' : 'days';

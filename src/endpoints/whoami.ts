@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Standing } from '../assurance/types.ts';
+import { jsonText } from '../kernel/json-text.ts';
 import { isRefreshDue } from '../session/kept-tokens.ts';
 import type { HeldRecord } from '../session/types.ts';
 import { findSession } from './current-session.ts';
@@ -26,7 +27,7 @@ export function addWhoami(scope: FastifyInstance, tools: EndpointTools): void {
       const { facts, generation } = request;
       if (isRefreshDue(session.opened, tools.clock.nowMs()))
         void tools.refreshSession?.(session.opened, facts, generation);
-      const body = JSON.stringify(describeSession(session.opened.record, session.standing));
+      const body = jsonText(describeSession(session.opened.record, session.standing));
       return send(reply, { status: 200, headers: jsonHeaders, body });
     },
   });

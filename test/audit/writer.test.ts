@@ -134,6 +134,27 @@ t.test('no value from outside forges a line or grows it without bound', async (t
   }
 });
 
+t.test('half a character leaves a line that every reader takes, jq included', (t) => {
+  const line = auditLine(
+    {
+      ...event,
+      user: { id: 'a', name: 'x\udfff' },
+      fields: { observed: { acr: '\ud800lone', acrs: { '\udc00': '\\ud800 \u{1f600}' } } },
+    },
+    nowMs,
+  );
+  t.notMatch(
+    line.replaceAll('\\\\', ''),
+    /\\ud[89a-f]/,
+    'jq stops at such an escape, and shows nothing that follows',
+  );
+  t.match(parse(line), {
+    user: { name: 'x\ufffd' },
+    observed: { acr: '\ufffdlone', acrs: { '\ufffd': '\\ud800 \u{1f600}' } },
+  });
+  t.end();
+});
+
 t.test('claims are shown exactly as received', async (t) => {
   const observed = { amr: ['pwd', 'MFA ', '', 'ünï'], acr: '0', nested: { list: [null, true, 1.5, {}] } };
   t.same(parse(auditLine({ ...event, fields: { observed } }, nowMs))['observed'], observed);

@@ -102,6 +102,16 @@ t.test('freshness is judged as of --now', async (t) => {
   t.match(late.out, /auth_too_old/);
 });
 
+t.test('what stands in claims of a support ticket steers no terminal, as text and as JSON', async (t) => {
+  const claims = { amr: ['\u001b[2J\u009b2J\u202e\ud800'] };
+  for (const more of [[], ['--json']]) {
+    const { out } = await explain('authelia', claims, ...more);
+    t.notMatch(out.replaceAll('\n', ''), /[\p{Cc}\u202e]/u, more.join());
+  }
+  const { out } = await explain('authelia', claims, '--json');
+  t.same((JSON.parse(out) as { observed: unknown }).observed, { amr: ['\u001b[2J\u009b2J\u202e\ufffd'] });
+});
+
 t.test('--json is the decision that serve takes', async (t) => {
   for (const claims of [{ amr: ['mfa'] }, { amr: ['pwd', 'kba'] }, { amr: 7 }, {}, { acr: 'x' }]) {
     const { status, out } = await explain('authelia', claims, '--json');
