@@ -461,7 +461,7 @@ t.test(
       const other = replica();
       await other.open(cookieValue);
       const narrowed: string[] = [];
-      one.onNarrowed((keys) => narrowed.push(...keys));
+      one.onNarrowed?.((keys) => narrowed.push(...keys));
       const stored = await one.read(session.key ?? '');
       t.ok(stored);
       if (stored === undefined) return;
