@@ -21,6 +21,9 @@ export const texts = {
     title: 'MFA was not asserted',
     lead: (name: string): string =>
       `You signed in at ${name}, but its answer did not confirm multi-factor authentication. This service needs that confirmation, so you were not let in.`,
+    /** The IdP answered with an error: nobody signed in. */
+    leadRefused: (name: string): string =>
+      `${name} did not confirm multi-factor authentication. This service needs that confirmation, so you were not let in.`,
     leadSignedIn: (name: string): string =>
       `You are signed in through ${name}, but its answer did not confirm the multi-factor authentication that this page needs, or not recently enough.`,
     doTitle: 'What you can do',
@@ -257,6 +260,10 @@ const codeTexts: Readonly<Record<string, CodeText>> = {
     message:
       'Sign in again in a new tab, come back here, and send the form again: reload this page, or go back to the form. Nothing was saved yet.',
     toProgram: 'A fresh sign-in is needed: sign in again in a browser, as the challenge asks.',
+  },
+  bearer_token_invalid: {
+    title: 'This access token is not accepted',
+    message: 'The hint says why. Get another access token from the identity provider.',
   },
   source_not_allowed: {
     title: 'This account has no access',

@@ -150,6 +150,7 @@ t.test('what is no access token for this app is refused, and its sender is told 
       title,
     );
     t.match(answer.json().hint, hint, title);
+    t.match(answer.json().message, /another access token/, title);
     t.notMatch(answer.body, token.slice(-20), title);
   }
   const twice = await new UserAgent().request('GET', `${house.origin}/api/x`, {
