@@ -92,7 +92,7 @@ export function mfaPage(
     readonly signedIn: boolean;
     /** One sentence on the reason code. */
     readonly reasonText: string | undefined;
-    /** What the IdP said by itself, if it did. */
+    /** What the IdP said by itself, if it did: an error in the place of a sign-in. */
     readonly idpSaid: string | undefined;
     readonly setupUrl: string | undefined;
     readonly tryAgainUrl: string;
@@ -101,6 +101,8 @@ export function mfaPage(
   },
 ): string {
   const name = bounded(page.sourceName, 80);
+  const { leadSignedIn, leadRefused, lead } = texts.mfa;
+  const sayWhat = page.signedIn ? leadSignedIn : page.idpSaid === undefined ? lead : leadRefused;
   const setup = isWebUrl(page.setupUrl)
     ? html`<a class="button primary" href="${page.setupUrl}">${texts.mfa.setup}</a>
         <p>${texts.mfa.setupHint}</p>`
@@ -108,7 +110,7 @@ export function mfaPage(
   return renderPage(branding, {
     title: texts.mfa.title,
     main: html`<h1>${texts.mfa.title}</h1>
-      <p>${page.signedIn ? texts.mfa.leadSignedIn(name) : texts.mfa.lead(name)}</p>
+      <p>${sayWhat(name)}</p>
       ${page.reasonText !== undefined && html`<p>${bounded(page.reasonText, 300)}</p>`}
       ${quotation(page.idpSaid)}
       <h2>${texts.mfa.doTitle}</h2>

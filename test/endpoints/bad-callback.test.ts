@@ -143,6 +143,7 @@ t.test('an IdP that says the assurance was not reached: the MFA page, and the MF
   t.equal(page.status, 403);
   t.match(page.body, '<h1>MFA was not asserted</h1>');
   t.match(page.body, 'unmet_authentication_requirements: no second factor');
+  t.notMatch(page.body, 'You signed in', 'no sign-in came of it');
   t.match(house.audit, [
     {
       action: 'tenant.auth_policy.oidc_mfa.rejected',

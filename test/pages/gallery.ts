@@ -241,12 +241,25 @@ export const gallery: Readonly<Record<string, string>> = {
   }),
   continue: continuePage(branding, { name: 'Example Entra', href: '#' }),
   mfa: mfaPage(branding, mfa),
+  // A page that needs AAL2, asked for by a session that has it not, after the one step-up.
   mfaWithoutSetup: mfaPage(branding, {
     ...mfa,
     signedIn: true,
     setupUrl: undefined,
+    reasonText: [describeReason('aal2_required'), describeReason('amr_not_mfa')].join(' '),
+    details: [...mfa.details.slice(0, -1), { label: 'Reason', value: 'aal2_required: amr_not_mfa' }],
+  }),
+  // The IdP says itself that it could not: no token came.
+  mfaRefusedByIdp: mfaPage(branding, {
+    ...mfa,
     reasonText: describeReason('idp_refused'),
     idpSaid: 'unmet_authentication_requirements: a second factor is required',
+    details: [
+      ...details,
+      { label: 'amr', value: 'not sent' },
+      { label: 'acr', value: 'not sent' },
+      { label: 'Reason', value: 'idp_refused' },
+    ],
   }),
   signOut: signOutPage(branding, {
     userName: 'Alice Example',

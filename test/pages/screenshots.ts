@@ -21,6 +21,7 @@ const shots = [
 const variants: ReadonlySet<string> = new Set([
   'chooserUnknownEmail',
   'mfaWithoutSetup',
+  'mfaRefusedByIdp',
   'canaryPassed',
   'canaryRefused',
   'statusStoreDown',
