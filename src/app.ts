@@ -112,6 +112,7 @@ export async function startApp(config: Config, options: AppOptions = {}): Promis
       limits: () => inForce.current().config.session,
       workers: seat?.workers ?? 1,
     });
+    closers.push(() => foreign.close());
     const providers = new SharedParts<Provider>((provider) => void provider.close().catch(logFault));
     closers.push(() => Promise.all(providers.drain().map((provider) => provider.close())));
     const signer = (): AssertionSigner | undefined => inForce.known()?.signer;

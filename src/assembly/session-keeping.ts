@@ -2,6 +2,8 @@ import type { SessionConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Randomness } from '../kernel/randomness.ts';
 import { createForeignSessions, type ForeignSessions } from '../reload/foreign-sessions.ts';
+import { createDirectory } from '../session/directory.ts';
+import { createEndings } from '../session/endings.ts';
 import type { Sealing } from '../session/sealing.ts';
 import { createSessions } from '../session/sessions.ts';
 import type { Sessions, SessionRewriting, SessionWatch, Store } from '../session/types.ts';
@@ -67,8 +69,12 @@ export function keepSessions(deps: SessionKeepingDeps): SessionKeeping {
       meter.sessionEnded('replaced');
     },
   });
+  const directory = createDirectory({ store, sealing });
   return {
     opened,
-    foreign: createForeignSessions({ sessions: opened, audit, meter, logFault: logOwnFault }),
+    foreign: createForeignSessions({
+      ...{ sessions: opened, directory, audit, meter, logFault: logOwnFault },
+      endings: createEndings({ store, directory, clock }),
+    }),
   };
 }

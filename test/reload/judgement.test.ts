@@ -149,6 +149,17 @@ t.test(
   },
 );
 
+t.test('whoever does not come by while their source is away is signed out all the same', async (t) => {
+  const stage = await openStage(t, {});
+  t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
+  await stage.apply({ id: 'other' });
+  await until(() => stage.replica.audited('session.ended').length > 0, 'the session has ended, unused');
+  t.match(stage.replica.audited('session.ended'), [{ why: 'source_removed', auth_source: 'idp' }]);
+  await stage.apply({ id: 'idp' });
+  t.strictSame(await stage.look(), [401, undefined], 'it does not come back with its source');
+  t.equal(stage.replica.audited('session.ended').length, 1, 'told once');
+});
+
 t.test('limits of sessions follow the file, for sessions that are open as well', async (t) => {
   const stage = await openStage(t, {});
   const hour = 3_600_000;
