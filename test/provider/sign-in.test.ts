@@ -165,7 +165,17 @@ t.test('an answer of another IdP at our callback is refused before anything is r
     ],
     ['no state', (url) => url.searchParams.delete('state'), 'response_state_mismatch'],
     ['an implicit ID token', (url) => url.searchParams.set('id_token', 'x'), 'response_malformed'],
+    ['an implicit access token', (url) => url.searchParams.set('access_token', 'x'), 'response_malformed'],
+    ['an implicit token', (url) => url.searchParams.set('token', 'x'), 'response_malformed'],
+    ['a JARM response', (url) => url.searchParams.set('response', 'x.y.z'), 'response_malformed'],
+    ['two errors', (url) => (url.search += '&error=a&error=b'), 'response_malformed'],
     ['no code', (url) => url.searchParams.delete('code'), 'response_malformed'],
+    ['an empty code', (url) => url.searchParams.set('code', ''), 'response_malformed'],
+    [
+      'a code as long as a book',
+      (url) => url.searchParams.set('code', 'c'.repeat(8193)),
+      'response_malformed',
+    ],
     [
       'an error of another issuer',
       (url) => (url.search = '?error=access_denied&state=state-1&iss=https://evil.example.com'),

@@ -4,7 +4,7 @@ import { importJWK } from 'jose';
 import type { CryptoKey } from 'jose';
 import t from 'tap';
 import type { KeyLookup } from '../../src/provider/jwks.ts';
-import { verifyIdToken } from '../../src/provider/verify-id-token.ts';
+import { verifyIdToken, verifyRefreshedIdToken } from '../../src/provider/verify-id-token.ts';
 import type { IdTokenExpectations } from '../../src/provider/verify-id-token.ts';
 import { atHash, makeKey, publicPem, signJws } from '../support/op.ts';
 import { faultOf } from './setup.ts';
@@ -204,6 +204,11 @@ t.test('headers and signatures that prove nothing are refused, each with its own
     ['a typ that is no string', signed(good, { alg: 'ES256', typ: ['JWT'] }), 'typ_not_id_token'],
     ['a critical extension', signed(good, { alg: 'ES256', crit: ['b64'], b64: false }), 'crit_not_supported'],
     ['an empty list of critical extensions', signed(good, { alg: 'ES256', crit: [] }), 'crit_not_supported'],
+    [
+      'an unencoded payload that nobody calls critical',
+      signed(good, { alg: 'ES256', b64: false }),
+      'crit_not_supported',
+    ],
     ['a kid that is no string', signed(good, { alg: 'ES256', kid: 1 }), 'header_malformed'],
     ['a header that is no object', `${part([])}.${body}.${signature}`, 'header_malformed'],
     ['a header that is no JSON', `e30e.${body}.${signature}`, 'header_malformed'],
@@ -260,6 +265,27 @@ t.test('no claims of any shape make a token pass that the key did not sign', asy
   );
   t.pass();
 });
+
+t.test(
+  'a refreshed ID token leaves out no audience of the sign-in, and may name another that is trusted',
+  async (t) => {
+    const { nonce, ...refreshed } = good;
+    t.ok(nonce);
+    const rows: readonly [title: string, before: unknown, after: unknown, fault: string][] = [
+      ['the same list', ['sallyport', 'api'], ['sallyport', 'api'], 'no fault'],
+      ['the same list in another order', ['sallyport', 'api'], ['api', 'sallyport'], 'no fault'],
+      ['one more', ['sallyport'], ['sallyport', 'api'], 'no fault'],
+      ['one less', ['sallyport', 'api'], ['sallyport'], 'token_invalid aud_changed'],
+      ['one less, as a string', ['sallyport', 'api'], 'sallyport', 'token_invalid aud_changed'],
+      ['a list of one as a string', ['sallyport'], 'sallyport', 'no fault'],
+    ];
+    for (const [title, before, after, fault] of rows) {
+      const signIn = { ...good, aud: before, azp: 'sallyport' };
+      const token = signed({ ...refreshed, aud: after, azp: 'sallyport' });
+      t.equal(await faultOf(verifyRefreshedIdToken(token, signIn, expected)), fault, title);
+    }
+  },
+);
 
 t.test('whatever a claim holds, verification ends in claims or in token_invalid', async (t) => {
   const names = ['iss', 'sub', 'aud', 'azp', 'exp', 'nbf', 'iat', 'nonce', 'at_hash'];
