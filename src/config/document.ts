@@ -86,7 +86,11 @@ export function readDocument(
 
   const mistakes = [...parsed.errors, ...parsed.warnings];
   if (mistakes.length > 0) {
-    const faults = mistakes.map(({ code, pos }): Fault => {
+    // Past the first of them the parser is lost: whatever follows in the file belongs to nothing.
+    const isEcho = ({ code }: { readonly code: ErrorCode }, index: number): boolean =>
+      code === 'UNEXPECTED_TOKEN' && mistakes.findIndex((each) => each.code === code) < index;
+    const told = mistakes.filter((mistake, index) => !isEcho(mistake, index));
+    const faults = told.map(({ code, pos }): Fault => {
       const [message, cure] = syntaxMessages[code] ?? ['the YAML cannot be read here'];
       return { code: 'syntax', ...placeAt(pos[0]), path: '', message, cure };
     });

@@ -1,3 +1,4 @@
+import { checkEmails } from './email-checks.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
@@ -12,6 +13,7 @@ export function checkOperators(judge: Judge, { operators, sources }: Config): vo
     if (emails === undefined && groups === undefined) {
       judge.refuse(path, 'names nobody: expected emails or groups', 'write who they are');
     }
+    checkEmails(judge, [...path, 'emails'], emails);
     for (const [key, list] of [
       ['emails', emails],
       ['groups', groups],

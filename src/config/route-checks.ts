@@ -1,6 +1,7 @@
 import { presetRoutes } from '../policy/forge-routes.ts';
 import { compilePattern } from '../policy/pattern.ts';
 import { findRouteFaults } from '../policy/routes.ts';
+import { checkEmails } from './email-checks.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
@@ -104,6 +105,7 @@ function checkNarrowing(judge: Judge, path: KeyPath, route: RouteConfig): void {
       `remove ${key}, or fill it`,
     );
   }
+  checkEmails(judge, [...path, 'emails'], route.emails);
   if (route.max_auth_age !== undefined && route.max_auth_age % 1000 !== 0) {
     judge.refuse([...path, 'max_auth_age'], 'expected whole seconds: auth_time knows no smaller unit');
   }

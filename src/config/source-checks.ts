@@ -1,6 +1,7 @@
 import { asymmetricAlgorithms } from '../kernel/signature-algorithms.ts';
 import { resolvePolicy } from '../assurance/policy.ts';
 import { isLoopback, parseWebUrl } from './addresses.ts';
+import { checkEmails } from './email-checks.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
 import type { Judge } from './judge.ts';
@@ -182,6 +183,7 @@ function checkMfa(judge: Judge, sourcePath: KeyPath, source: SourceConfig): void
       'remove it, or name somebody',
     );
   }
+  checkEmails(judge, [...path, 'enforce_for', 'emails'], mfa.enforce_for?.emails);
   if (mfa.max_auth_age !== undefined && mfa.max_auth_age % 1000 !== 0) {
     judge.refuse([...path, 'max_auth_age'], 'expected whole seconds: max_age knows no smaller unit');
   }

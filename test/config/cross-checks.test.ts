@@ -340,6 +340,24 @@ t.test('what is impossible is refused at its key', async (t) => {
       'sources[0].mfa.enforce_for',
       /names nobody/,
     ],
+    ...[
+      'ada',
+      '@example.com',
+      '*@example.com',
+      'ada@',
+      'a@b@c',
+      'Ada <ada@example.com>',
+      'ädä@example.com',
+    ].map(
+      (email) =>
+        [
+          into.mfa(
+            `preset: generic, mode: report_only, enforce_for: { emails: [ada@example.com, "${email}"] }`,
+          ),
+          'sources[0].mfa.enforce_for.emails[1]',
+          /expected an email address/,
+        ] as const,
+    ),
     [into.mfa('preset: generic, enforce_for: { groups: [x] }'), 'sources[0].mfa.enforce_for', /report_only/],
     [into.mfa('preset: generic, max_auth_age: 1500ms'), 'sources[0].mfa.max_auth_age', /whole seconds/],
     [
@@ -395,6 +413,7 @@ t.test('what is impossible is refused at its key', async (t) => {
     [into.routes('name: a, path: /a, methods: ["G T"]'), 'routes[0].methods[0]', /HTTP method/],
     [into.routes('name: a, path: /a, methods: [GET, post]'), 'routes[0].methods[1]', /in capitals/],
     [into.routes('name: a, path: /a, methods: []'), 'routes[0].methods', /matches no request/],
+    [into.routes('name: a, path: /a, emails: [ada]'), 'routes[0].emails[0]', /email address/],
     [into.twoSources('name: a, path: /a, groups: [x]'), 'routes[0].source', /required beside/],
     [into.twoSources('name: a, path: /a, emails: [x@example.com]'), 'routes[0].source', /required beside/],
     [
@@ -406,6 +425,7 @@ t.test('what is impossible is refused at its key', async (t) => {
     [`${soundFile}operators: [{}]\n`, 'operators[0]', /names nobody/],
     [`${soundFile}operators: [{ source: entra }]\n`, 'operators[0]', /names nobody/],
     [`${soundFile}operators: [{ groups: [] }]\n`, 'operators[0].groups', /names nobody/],
+    [`${soundFile}operators: [{ emails: [ada] }]\n`, 'operators[0].emails[0]', /email address/],
     [`${soundFile}operators: [{ source: nope, groups: [x] }]\n`, 'operators[0].source', /no source/],
     [
       `${into.twoSources('name: a, path: /a')}operators: [{ emails: [x@example.com] }]\n`,

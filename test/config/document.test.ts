@@ -57,6 +57,14 @@ t.test('text that is no configuration is refused with its place', async (t) => {
   }
 });
 
+t.test('where one bracket too many leaves the parser lost, one mistake is told', (t) => {
+  const text = ['server: { public_url: ${URL} }', soundFile.replace(/^/gm, 'x')].join('\n');
+  const parsed = parseConfig(text, 'f.yaml', { URL: 'https://forge.example.com' });
+  t.match(parsed.ok ? [] : parsed.faults, [{ code: 'syntax', line: 1, message: /belongs to nothing/ }]);
+  t.equal(parsed.ok ? 0 : parsed.faults.length, 1);
+  t.end();
+});
+
 t.test('hostile nesting and repetition are refused in a moment', async (t) => {
   const started = performance.now();
   for (const text of ['['.repeat(5000), '{a: '.repeat(5000), '- '.repeat(5000), '? '.repeat(5000)]) {
