@@ -115,7 +115,7 @@ const refeds: VendorHint = {
 
 const generic: VendorHint = {
   always:
-    'Sign in once as a test user and look at what the IdP sends before changing the policy: not every IdP emits amr or acr, and some only when told to. Dex, GitLab, OneLogin, Duo and JumpCloud show no MFA in their ID tokens; Ory Kratos sends password and totp or webauthn in amr, never mfa.',
+    'Sign in once as a test user and look at what the IdP sends before changing the policy: not every IdP emits amr or acr, and some only when told to. Dex, GitLab and OneLogin show no MFA in their ID tokens, and Duo and JumpCloud document none; Ory Kratos sends password and totp or webauthn in amr, never mfa.',
 };
 
 /** By preset name. */

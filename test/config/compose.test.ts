@@ -100,6 +100,16 @@ t.test('what the file names exists', async (t) => {
   }
 });
 
+t.test('no secret that is made for it can be committed, or get into the image', async (t) => {
+  const files = Object.values(compose.secrets).map((secret) => (secret as { readonly file: string }).file);
+  t.ok(files.length > 0);
+  const ignored = read('.gitignore').split('\n');
+  for (const file of files) t.ok(ignored.includes(`${file.split('/')[1] ?? ''}/`), file);
+  const context = read('.dockerignore').split('\n');
+  t.ok(context.includes('*'), 'nothing goes along');
+  t.notOk(context.some((line) => line.startsWith('!secrets')));
+});
+
 t.test('the realm to try it out with knows this Sallyport', async (t) => {
   const realm = JSON.parse(read('config/keycloak/realm.json')) as {
     readonly attributes: Readonly<Record<string, string>>;
