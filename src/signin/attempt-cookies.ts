@@ -36,14 +36,15 @@ export function beginAttemptCookies(
   cookieHeader: string | undefined,
   attempt: Attempt,
 ): readonly string[] {
-  const underWay: { readonly name: string; readonly createdAt: number }[] = [];
+  // In milliseconds: a browser that opens its tabs again begins them all in one second, and the latest must not make room for the first.
+  const underWay: { readonly name: string; readonly begunAtMs: number }[] = [];
   const gone: string[] = [];
   for (const [name, value] of attemptCookies(cookieHeader, site.name)) {
     const other = openAttempt(sealing, name, value);
     if (other === undefined || isExpired(other, attempt.createdAt)) gone.push(name);
-    else underWay.push({ name, createdAt: other.createdAt });
+    else underWay.push({ name, begunAtMs: other.createdAtMs ?? other.createdAt * 1000 });
   }
-  underWay.sort((one, other) => other.createdAt - one.createdAt);
+  underWay.sort((one, other) => other.begunAtMs - one.begunAtMs);
   gone.push(...underWay.slice(maxAttempts - 1).map(({ name }) => name));
   const name = attemptCookieName(site.name, attempt.state);
   return [

@@ -13,6 +13,7 @@ import {
   sealAttempt,
 } from '../../src/signin/attempt.ts';
 import { beginAttemptCookies } from '../../src/signin/attempt-cookies.ts';
+import { findAttempt } from '../../src/signin/callback-state.ts';
 
 const sealing = createSealing([Buffer.alloc(32, 1)], systemRandomness);
 const site = { name: '__Host-sallyport', secure: true };
@@ -27,7 +28,7 @@ const plain = {
 } as const;
 const make = (createdAt?: number) => {
   const attempt = createAttempt(plain, { clock: systemClock, randomness: systemRandomness });
-  return createdAt === undefined ? attempt : { ...attempt, createdAt };
+  return createdAt === undefined ? attempt : { ...attempt, createdAt, createdAtMs: createdAt * 1000 };
 };
 
 t.test('an attempt opens under its own cookie name and secret, and nowhere else', async (t) => {
@@ -95,6 +96,51 @@ t.test('a cookie header never leads to more than five attempts, whatever stands 
     ),
     { numRuns: 60 },
   );
+});
+
+t.test('of tabs that begin in one second, the first make room, and not the latest', async (t) => {
+  const now = Math.floor(systemClock.nowMs() / 1000);
+  const tabs = [0, 1, 2, 3, 4].map((tab) => ({ ...make(now), createdAtMs: now * 1000 + tab }));
+  const names = tabs.map(({ state }) => attemptCookieName(site.name, state));
+  const header = tabs.map((tab, at) => `${names[at]!}=${sealAttempt(sealing, names[at]!, tab)}`).join('; ');
+  const lines = beginAttemptCookies(sealing, site, header, { ...make(now), createdAtMs: now * 1000 + 5 });
+  const gone = lines.filter((line) => line.includes('Max-Age=0')).map((line) => line.split('=', 1)[0]);
+  t.same(gone, [names[0]]);
+});
+
+t.test('a callback finds the attempt of its own state, source and origin, and no other', async (t) => {
+  const attempt = make();
+  const now = attempt.createdAt + 1;
+  const cookieOf = (state: string) => {
+    const name = attemptCookieName(site.name, state);
+    return `${name}=${sealAttempt(sealing, name, attempt)}`;
+  };
+  const request = {
+    cookieHeader: cookieOf(attempt.state),
+    states: [attempt.state],
+    sourceId: 'main',
+    origin: 'https://forge.example.com',
+    now,
+  };
+  const find = (over: Partial<typeof request> = {}) => {
+    const found = findAttempt(sealing, site, { ...request, ...over });
+    return found.ok ? found.attempt.state : found.fault;
+  };
+  t.equal(find(), attempt.state);
+  const other = make().state;
+  // Only part of the state's digest is in the name: two states may share it, and a sealed one of another is none.
+  t.equal(find({ states: [other], cookieHeader: cookieOf(other) }), 'attempt_unreadable');
+  t.equal(find({ states: [other] }), 'attempt_cookie_missing');
+  t.equal(find({ states: [attempt.state, attempt.state] }), 'state_malformed');
+  t.equal(find({ sourceId: 'other' }), 'attempt_of_another_source');
+  // Cookies know no ports: what was begun at one origin of a host comes along to the others.
+  t.equal(find({ origin: 'https://forge.example.com:8443' }), 'attempt_of_another_source');
+  t.equal(find({ now: now + 600 }), 'attempt_expired');
+});
+
+t.test('a cookie header full of made-up attempts costs a bounded answer', async (t) => {
+  const header = Array.from({ length: 500 }, (_, at) => `${site.name}-a-made-up-${at}=x`).join('; ');
+  t.ok(beginAttemptCookies(sealing, site, header, make()).length <= 33);
 });
 
 t.test('an attempt lives ten minutes', async (t) => {
