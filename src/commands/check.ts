@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts';
 import { headerRules } from '../identity/presets.ts';
 import type { Command, CommandIo } from './command.ts';
 import { configurationPath, fail, loadOrReport, noConfiguration } from './configuration.ts';
+import { checkAudit } from './check/audit.ts';
 import { checkDirect } from './check/direct.ts';
 import { checkDurable } from './check/durable.ts';
 import { ok, warn, type Area } from './check/finding.ts';
@@ -21,7 +22,8 @@ export const checkCommand: Command = {
        sallyport check --direct URL [--as NAME] [--config FILE] [--json]
 
 Tries for real what serve will need: the file and the secrets it names, each IdP's discovery, keys and client
-credentials, the MFA policy against what the IdP announces, Redis and its eviction policy, and the upstream.
+credentials, the MFA policy against what the IdP announces, Redis and its eviction policy, the upstream, and
+audit.file.
 Prints what to register at each IdP and the expanded route table. Changes nothing and starts nothing.
 
 With --direct it only sends a spoofed identity header straight to the upstream, past Sallyport, and fails if it is believed: run it
@@ -106,6 +108,7 @@ async function inspect(config: Config, path: string, warnings: readonly string[]
     checkDurable(config),
     checkSessionSeals(config),
     checkUpstream(config.upstream, publicHost),
+    checkAudit(config),
   ]);
   const areas = [
     {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import t from 'tap';
@@ -34,7 +34,7 @@ t.test('check', async (t) => {
   const file = join(dir, 'sallyport.yaml');
 
   async function check(
-    changes: { source?: Json; redisUrl?: string; upstreamUrl?: string; routes?: Json[] } = {},
+    changes: { source?: Json; redisUrl?: string; upstreamUrl?: string; routes?: Json[]; audit?: string } = {},
     args: string[] = [],
   ) {
     writeFileSync(
@@ -56,6 +56,7 @@ t.test('check', async (t) => {
           },
         ],
         ...(changes.routes === undefined ? {} : { routes: changes.routes }),
+        ...(changes.audit === undefined ? {} : { audit: { file: changes.audit } }),
       }),
     );
     const stdout = new TextSink();
@@ -97,6 +98,25 @@ t.test('check', async (t) => {
     const { status, text } = await check({ upstreamUrl: `http://127.0.0.1:${await freePort()}` });
     t.equal(status, 1);
     t.match(text, /upstream\n\s+fail\s+.*ECONNREFUSED\n\s+→ start the app/);
+  });
+
+  t.test('an audit file that a start could not open is named with its cure, and none is made', async (t) => {
+    writeFileSync(join(dir, 'there.jsonl'), '');
+    for (const name of ['there.jsonl', 'new.jsonl']) {
+      const { status, text } = await check({ audit: join(dir, name) });
+      t.equal(status, 0, text);
+      t.match(text, /audit trail\n\s+ok\s+/);
+    }
+    t.notOk(existsSync(join(dir, 'new.jsonl')));
+    for (const [name, cure] of [
+      ['absent/audit.jsonl', /ENOENT\n\s+→ serve does not start like this/],
+      ['there.jsonl/audit.jsonl', /ENOTDIR\n\s+→ serve does not start like this/],
+      ['.', /is a folder\n\s+→ name a file in it/],
+    ] as const) {
+      const { status, text } = await check({ audit: join(dir, name) });
+      t.equal(status, 1, name);
+      t.match(text, cure);
+    }
   });
 
   t.test('a wrong client secret is told from a bogus code, exit 1', async (t) => {
