@@ -110,7 +110,10 @@ export const configSchema = z.strictObject({
         .meta({ description: 'Which commit it is.', examples: ['4f1c2a9'] }),
     })
     .prefault({})
-    .meta({ description: 'Filled in by CI, recorded by the audit trail.' }),
+    .meta({
+      description:
+        'Filled in by CI, recorded by the audit trail. CI writes it into the file: `${NAME}` stands for the environment that the process was started with, which no reload changes.',
+    }),
 });
 
 /** The configuration as parsed: snake_case keys as in the file, defaults filled in, durations in ms, sizes in bytes. */
