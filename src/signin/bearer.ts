@@ -92,6 +92,7 @@ export function createBearer(deps: SignInDeps, workers = 1): OpenBearer {
   ): Promise<BearerResult> {
     const { config, sources } = generation;
     const source = sourceOfToken(token, sources);
+    if (source === 'ambiguous') return turnDown('source_ambiguous', hash, facts, generation, undefined);
     const verify = source?.provider.verifyAccessToken?.bind(source.provider);
     if (source === undefined || verify === undefined)
       return turnDown('iss_mismatch', hash, facts, generation, source);

@@ -2,9 +2,12 @@ import type { Source } from '../generation.ts';
 
 /**
  * The source that a token says it comes from; nothing is believed yet. Of several sources of one issuer, whose rules may differ, it is
- * the one whose client got the token; when that cannot be told, none.
+ * the one whose client got the token; when that cannot be told, none: `ambiguous`.
  */
-export function sourceOfToken(token: string, sources: ReadonlyMap<string, Source>): Source | undefined {
+export function sourceOfToken(
+  token: string,
+  sources: ReadonlyMap<string, Source>,
+): Source | 'ambiguous' | undefined {
   let claims: unknown;
   try {
     claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
@@ -15,7 +18,7 @@ export function sourceOfToken(token: string, sources: ReadonlyMap<string, Source
   const candidates = [...sources.values()].filter(({ config }) => config.issuer === iss);
   if (candidates.length < 2) return candidates[0] ?? soleSource(claims, sources);
   const named = candidates.filter(({ config }) => config.client_id === (clientId ?? azp));
-  return named.length === 1 ? named[0] : undefined;
+  return named.length === 1 ? named[0] : 'ambiguous';
 }
 
 /** What is no JWT at all names no issuer: with one source, it can at least be told so in so many words. */

@@ -168,6 +168,51 @@ t.test('what is no access token for this app is refused, and its sender is told 
   t.equal(upstream.seen.length, 0);
 });
 
+t.test(
+  'of two sources with one issuer, the client of the token tells which; or the sender is told why not',
+  async (t) => {
+    const origin = await loopbackOrigin();
+    const upstream = await startEchoUpstream();
+    const op = await startOp({ clients: [clientOf(origin, 'staff')] });
+    const sallyport = await startSallyport({
+      origin,
+      upstream: upstream.url,
+      sources: [
+        { id: 'staff', issuer: op.issuer },
+        { id: 'guests', issuer: op.issuer, client_id: 'guests', mfa: { mode: 'report_only' } },
+      ],
+      config: {
+        routes: [{ name: 'api', path: '/api/**', access: 'bearer' }],
+        bearer: { audiences: [audience] },
+      },
+    });
+    t.teardown(async () => {
+      await sallyport.close();
+      await op.stop();
+      await upstream.close();
+    });
+    const now = Math.floor(Date.now() / 1000);
+    const call = (client: Json) => {
+      const key = op.signingKey();
+      const base = { iss: op.issuer, sub: 'alice', aud: audience, iat: now, exp: now + 60, amr: ['pwd'] };
+      const claims = { ...base, preferred_username: 'alice', ...client };
+      const token = signJws({ alg: key.alg, typ: 'at+jwt', kid: key.kid }, claims, key.privateKey, key.alg);
+      return new UserAgent().request('GET', `${origin}/api/x`, {
+        headers: { authorization: `Bearer ${token}` },
+      });
+    };
+    t.equal((await call({ client_id: 'guests' })).status, 200);
+    t.match((await call({ azp: testClient.client_id })).json(), {
+      error: 'insufficient_user_authentication',
+    });
+    for (const client of [{ client_id: 'a-tool' }, {}]) {
+      const answer = await call(client);
+      t.equal(answer.status, 401);
+      t.match(answer.json().hint, /several sources have the issuer of the token/);
+    }
+  },
+);
+
 t.test('a person still signs in on a bearer route', async (t) => {
   const house = await furnish();
   t.teardown(() => house.close());
