@@ -11,6 +11,7 @@ export interface RouteWarning {
     | 'open_to_everyone'
     | 'credentials_not_narrowed'
     | 'method_never_passes'
+    | 'attested_without_effect'
     | 'no_source_can_give'
     | 'email_never_signs_in';
   readonly rule: string;
@@ -168,6 +169,21 @@ function warnAboutSources(rule: RouteRule, sources: readonly SourceAbility[]): r
   const can = (source: SourceAbility): boolean =>
     source.reachesAal2 || (rule.acceptAttested && source.attests);
   const names = meant.map(({ id }) => id).join(', ');
+  if (rule.acceptAttested && rule.requireAal !== 'aal2') {
+    found.push({
+      code: 'attested_without_effect',
+      rule: rule.name,
+      message: `accept_attested of the route ${rule.name} has no effect: without require_aal: aal2 an attested session passes anyway`,
+      cure: 'write require_aal: aal2 beside it, or remove it',
+    });
+  } else if (rule.acceptAttested && !meant.some(({ attests }) => attests)) {
+    found.push({
+      code: 'attested_without_effect',
+      rule: rule.name,
+      message: `accept_attested of the route ${rule.name} has no effect: ${names} attests nothing`,
+      cure: 'remove it: it is about sources with mfa.mode: trust_idp',
+    });
+  }
   if (rule.requireAal === 'aal2' && meant.length > 0 && !meant.some(can)) {
     found.push({
       code: 'no_source_can_give',

@@ -245,9 +245,17 @@ function judgeCredentialHeaders(route: RouteSettings, index: number): readonly R
 /** Keys that narrow a session, on a route that asks for none: they would look like protection and be none. */
 function judgeNarrowing(route: RouteSettings, index: number): readonly RouteFault[] {
   if (!['public', 'upstream', 'deny'].includes(route.access)) return [];
-  const keys = ['require_aal', 'max_auth_age', 'sources', 'groups', 'emails', 'source'] as const;
+  const keys = [
+    'require_aal',
+    'max_auth_age',
+    'accept_attested',
+    'sources',
+    'groups',
+    'emails',
+    'source',
+  ] as const;
   return keys
-    .filter((key) => route[key] !== undefined)
+    .filter((key) => route[key] !== undefined && route[key] !== false)
     .map((key) => ({
       index,
       path: [key],

@@ -387,6 +387,11 @@ t.test('what is impossible is refused at its key', async (t) => {
     ],
     [into.routes('name: a, path: /a, access: deny, groups: [x]'), 'routes[0].groups', /no effect/],
     [
+      into.routes('name: a, path: /a, access: public, accept_attested: true'),
+      'routes[0].accept_attested',
+      /no effect/,
+    ],
+    [
       into.routes('name: a, path: /a, credential_headers: [X-Key]'),
       'routes[0].credential_headers',
       /no effect/,

@@ -58,6 +58,16 @@ const table: readonly (readonly [string, readonly RouteRule[], readonly string[]
     [rule('a', '/a', 'session', { ...aal2, sources: ['weak'], acceptAttested: true })],
     [],
   ],
+  [
+    'attested, where nothing asks for more',
+    [rule('a', '/a', 'session', { acceptAttested: true })],
+    ['attested_without_effect a'],
+  ],
+  [
+    'attested, by nobody',
+    [rule('a', '/a', 'session', { ...aal2, sources: ['entra'], acceptAttested: true })],
+    ['attested_without_effect a'],
+  ],
   ['one source can', [rule('a', '/a', 'session', aal2)], []],
   [
     'an address that cannot sign in',
