@@ -220,12 +220,32 @@ t.test('when the policy has changed since it was asked for, the sign-in starts o
   t.equal(house.op.count('token'), tokens, 'the code was not redeemed');
 
   await house.reload({ main: {} });
+  const asked = house.op.count('authorization');
   const { last } = await agent.follow(restarted.location!);
   t.equal(
     last.url,
     `${house.origin}/kept`,
     'a second change is judged by the policy in force, not asked again',
   );
+  t.equal(house.op.count('authorization'), asked + 1);
+});
+
+t.test('a sign-in that starts over asks again for what was asked for: a fresh authentication', async (t) => {
+  const house = await openHouse();
+  t.teardown(() => house.close());
+  for (const [query, prompt] of [
+    ['?fresh=1', 'login'],
+    ['', undefined],
+  ] as const) {
+    await house.reload({ main: {} });
+    const agent = new UserAgent();
+    const callback = await untilCallback(house, agent, query);
+    await house.reload({ main: { mfa: { acr_values: 'gold', aal2_acr_values: ['gold'], accept: 'any' } } });
+    const restarted = await agent.request('GET', callback, { navigate: true });
+    t.ok(restarted.location!.startsWith(house.op.issuer), query);
+    const asked = house.op.requests.findLast(({ endpoint }) => endpoint === 'par');
+    t.equal(asked?.params['prompt'], prompt, query);
+  }
 });
 
 t.test('a step-up that comes back as somebody else ends the old session, and decides anew', async (t) => {

@@ -204,6 +204,28 @@ for (const [kind, open] of Object.entries(stores)) {
       t.same(await keysOf(store), []);
     });
 
+    t.test(
+      'a holder who comes back during a release does not keep the name by what is left of it',
+      async (t) => {
+        const { store, bindings: old } = start(t);
+        const both = bindingsOver(store, secretB, secretA);
+        await old.claim(wanted('alice', 's-1'));
+        await both.renew();
+        let deleted = 0;
+        const watched: Store = {
+          ...store,
+          async delete(key) {
+            const done = await store.delete(key);
+            if ((deleted += 1) === 1) await both.claim(wanted('alice', 's-1'));
+            return done;
+          },
+        };
+        await bindingsOver(watched, secretB, secretA).release('username', 'alice');
+        t.equal(deleted, 2);
+        t.equal(await both.find('username', 'alice'), undefined);
+      },
+    );
+
     t.test('a claim that broke off half-way is neither lost nor shared', async (t) => {
       const { store } = start(t);
       let writes = 0;

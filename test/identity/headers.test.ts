@@ -229,6 +229,18 @@ t.test('an opened session that memory dropped and opened again keeps its asserti
   t.equal(state.signed, 2, 'another session has one of its own');
 });
 
+t.test(
+  'what a refresh has changed of the groups is in the next assertion, and not a minute later',
+  async (t) => {
+    const { state, signer } = countingSigner();
+    const headers = createIdentityHeaders(upstream(), signer);
+    const before = await headers.headersFor(openedSession(), standing, origin, startMs);
+    const after = await headers.headersFor(openedSession({ groups: ['dev'] }), standing, origin, startMs + 1);
+    t.equal(state.signed, 2);
+    t.not(after.at(-1), before.at(-1));
+  },
+);
+
 t.test('a signer that fails is asked again', async (t) => {
   let failing = true;
   const { signer } = countingSigner();

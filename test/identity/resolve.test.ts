@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { hasControlCharacter } from '../../src/identity/characters.ts';
+import { refreshedGroups } from '../../src/identity/groups.ts';
 import { resolveIdentity } from '../../src/identity/resolve.ts';
 import { foldUsername } from '../../src/identity/username-rules.ts';
 
@@ -148,6 +149,10 @@ t.test('groups that cannot be told are refused where groups are needed, and unkn
     const result = resolve(over);
     t.ok(result.ok && result.identity.groups === undefined, `${title}: unknown, not empty`);
   }
+  for (const overage of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }]) {
+    const atUserinfo = { profile: { ...claims, ...overage }, source: { allowed_groups: ['dev'] } };
+    t.equal(codeOf(resolve({}, atUserinfo)), 'groups_unavailable', 'told by userinfo alone');
+  }
   t.equal(codeOf(resolve({ groups: [] }, { source: { allowed_groups: ['dev'] } })), 'group_not_allowed');
   t.equal(codeOf(resolve({ groups: ['Dev'] }, { source: { allowed_groups: ['dev'] } })), 'group_not_allowed');
   t.equal(codeOf(resolve({ groups: 'dev' }, { source: { allowed_groups: ['dev'] } })), 'ok');
@@ -160,6 +165,23 @@ t.test('groups that cannot be told are refused where groups are needed, and unkn
     'ok',
   );
 });
+
+t.test(
+  'groups follow a refreshed ID token where it lists them whole, and stay as they were otherwise',
+  async (t) => {
+    const rows: readonly [title: string, claims: Claims, groups: readonly string[] | undefined][] = [
+      ['a list', { groups: ['dev', 'ops'] }, ['dev', 'ops']],
+      ['an empty list', { groups: [] }, []],
+      ['none', {}, undefined],
+      ['one as text', { groups: 'dev' }, undefined],
+      ['an inherited one', Object.create({ groups: ['admins'] }) as Claims, undefined],
+      ['a partial one', { groups: ['dev'], _claim_names: { groups: 'src1' } }, undefined],
+      ['something else in it', { groups: ['dev', 7] }, undefined],
+      ['a line break in it', { groups: ['dev', 'ops\r\nX-Forwarded-User: root'] }, undefined],
+    ];
+    for (const [title, claims, groups] of rows) t.same(refreshedGroups(claims, 'groups'), groups, title);
+  },
+);
 
 t.test('user names follow claim, email and format', async (t) => {
   const table: [string, Claims, Partial<Parameters_[2]>, string][] = [

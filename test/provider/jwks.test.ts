@@ -53,6 +53,14 @@ t.test('a key that the IdP withdrew is believed for ten minutes at most', async 
   t.same(await cache.keysFor(es256('a')), []);
 });
 
+t.test('a clock that is set back keeps no withdrawn key for longer', async (t) => {
+  const { state, cache } = cacheOf([publicJwk('a')]);
+  await cache.keysFor(es256('a'));
+  state.keys = [publicJwk('b')];
+  state.nowMs -= 500_000;
+  t.same(await cache.keysFor(es256('a')), []);
+});
+
 t.test('a key rotated a second after the last fetch is accepted', async (t) => {
   const { state, cache } = cacheOf([publicJwk('a')]);
   await cache.keysFor(es256('a'));
@@ -121,6 +129,8 @@ t.test('keys that are not for signatures, not public, or not for this alg are ne
     ['use enc', publicJwk('k', 'ES256', { use: 'enc' }), 0],
     ['use sig', publicJwk('k', 'ES256', { use: 'sig' }), 1],
     ['key_ops without verify', publicJwk('k', 'ES256', { key_ops: ['encrypt'] }), 0],
+    ['key_ops that allow nothing', publicJwk('k', 'ES256', { key_ops: [] }), 0],
+    ['key_ops as text', publicJwk('k', 'ES256', { key_ops: 'verify' }), 0],
     ['key_ops with verify', publicJwk('k', 'ES256', { key_ops: ['verify'] }), 1],
     ['another alg', publicJwk('k', 'ES256', { alg: 'ES384' }), 0],
     ['an RSA key', publicJwk('k', 'RS256'), 0],
