@@ -75,6 +75,7 @@ export function createReloads(deps: ReloadsDeps): Reloads {
     inForce.swap(next);
     takeCertificate?.();
     deps.adopt(config);
+    showIdps();
     retire(before, next);
     meter.configReload('applied', clock.nowMs());
     const author = authorOf(config, by);
@@ -105,9 +106,19 @@ export function createReloads(deps: ReloadsDeps): Reloads {
     const grace = new Promise<void>((resolve) => setTimeout(resolve, providerGraceMs).unref());
     void Promise.race([server.lanes.retire(before.generation), grace]).then(() => {
       for (const key of before.providerKeys) providers.release(key);
+      showIdps();
     });
     if (next.upkeep !== before.upkeep) void before.upkeep?.stop();
     if (next.auditOut !== before.auditOut) void closeAudit(before.auditOut, world).catch(world.logFault);
+  }
+
+  /**
+   * What of an IdP was found out before its source was in force was not counted as that of a source; and the one that a source had before
+   * speaks under the same name until it is gone.
+   */
+  function showIdps(): void {
+    for (const { config, provider } of inForce.current().generation.sources.values())
+      meter.idpUp(config.id, provider.status().available);
   }
 
   function rememberKeys(before: Parts, next: Parts): void {

@@ -149,6 +149,17 @@ t.test(
   },
 );
 
+t.test('an identity provider that came with a reload is shown as what it is', async (t) => {
+  const stage = await openStage(t, {});
+  const up = (source: string) => stage.replica.metric(`sallyport_idp_up{auth_source="${source}"}`);
+  await until(async () => (await up('idp')) === 1, 'it is up from the start');
+  await stage.apply({ id: 'other' });
+  await until(async () => (await up('other')) === 1, 'it is up from the reload');
+  await stage.op.stop();
+  await stage.apply({ id: 'third' });
+  t.equal(await up('third'), 0);
+});
+
 t.test('whoever does not come by while their source is away is signed out all the same', async (t) => {
   const stage = await openStage(t, {});
   t.equal((await stage.browser.follow(`${stage.origin}/page`)).last.status, 200);
