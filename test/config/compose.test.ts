@@ -7,6 +7,7 @@ const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
 
 interface Service {
   readonly network_mode?: string;
+  readonly stop_grace_period?: string;
   readonly networks?: unknown;
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
@@ -49,6 +50,12 @@ t.test('the forge is reachable by Sallyport alone', async (t) => {
   t.match(config.operations.listen, /^127\.0\.0\.1:/, 'nor are the metrics open to the namespace’s networks');
   t.strictSame(services['forgejo']?.ports, ['127.0.0.1:4180:4180'], 'what it publishes is Sallyport’s port');
   t.equal(ini.get('server.DISABLE_SSH'), 'true');
+});
+
+t.test('Sallyport is given the time that it takes to finish what runs', async (t) => {
+  const { services } = compose;
+  const granted = /^(\d+)s$/.exec(services['sallyport']?.stop_grace_period ?? '10s')?.[1];
+  t.ok(Number(granted) > 32, 'server.shutdown_grace, and 2 s in which requests may still come');
 });
 
 t.test('every port is published on this machine alone', async (t) => {
