@@ -117,9 +117,11 @@ function actionsOf(
       return [
         {
           label: actions.signIn,
-          // Who is signed in already is asked for more, once; what that does not mend is then said, instead of asked for again.
+          // Who is signed in already is asked for more, once; what that does not mend is then said, instead of asked for again. As fresh
+          // as can be: the page that it leads to may do with less than the form.
           href: signInPath(generation, {
             returnTo: '/',
+            fresh: code === 'insufficient_user_authentication',
             stepUp: code === 'insufficient_user_authentication',
           }),
           primary: true,

@@ -73,11 +73,12 @@ export function createSignInFlow(deps: SignInDeps): SignInFlow {
         codeVerifier: attempt.verifier,
         acrValues: source.policy.acrValues,
         requestedClaims: claimsToRequest(source.policy, deps.clock.nowMs()),
-        maxAgeSeconds: options.stepUp
-          ? stepUpMaxAgeSeconds(generation, source, options.returnTo)
-          : fresh
-            ? 0
-            : source.policy.maxAuthAgeSeconds,
+        maxAgeSeconds:
+          options.stepUp && !options.fresh
+            ? stepUpMaxAgeSeconds(generation, source, options.returnTo)
+            : fresh
+              ? 0
+              : source.policy.maxAuthAgeSeconds,
         prompt: options.selectAccount ? 'select_account' : fresh ? 'login' : undefined,
         loginHint: options.loginHint,
       });
@@ -223,7 +224,8 @@ function refused(
 function restartOptions(attempt: Attempt): BeginOptions {
   return {
     returnTo: attempt.returnTo,
-    fresh: attempt.fresh,
+    // Of every step-up a fresh authentication is asked for.
+    fresh: attempt.fresh && attempt.purpose !== 'step_up',
     selectAccount: false,
     stepUp: attempt.purpose === 'step_up',
     loginHint: undefined,

@@ -223,6 +223,11 @@ t.test('a form that was sent loses nothing, and is not sent again by itself', as
   const link = /<a[^>]*href="([^"]*step_up=1[^"]*)"[^>]*>/.exec(refused.body);
   t.match(link?.[0], /target="_blank"/, 'in a new tab: this one holds what was typed');
   t.equal((await browser.follow(origin + (link?.[1] ?? '').replaceAll('&amp;', '&'))).last.status, 200);
+  t.match(
+    [link?.[1], askedOf(house.op)],
+    [/fresh=1/, { prompt: 'login', max_age: /^0$/ }],
+    'fresh, whatever the page that it leads to asks for: it is not the one that refused',
+  );
   t.notOk(upstream.seen.some(({ method }) => method === 'POST'));
   t.equal((await post()).status, 200, 'and now the person sends it');
 });
@@ -252,6 +257,12 @@ t.test('RFC 9470: a client that is no browser reads what would do, and succeeds'
   await browser.follow(`${origin}/_sallyport/signin?step_up=1&return_to=/admin/x`);
   t.match(askedOf(op), { acr_values: 'gold', max_age: '900' });
   t.equal((await browser.request('GET', `${origin}/admin/x`)).status, 200);
+  await browser.follow(`${origin}/_sallyport/signin?step_up=1&fresh=1&return_to=/admin/x`);
+  t.match(
+    askedOf(op),
+    { prompt: 'login', max_age: /^0$/ },
+    'fresh=1 is as good as its word in a step-up too',
+  );
   clock.offsetMs += 962_000;
   t.equal((await browser.request('DELETE', `${origin}/admin/x`)).status, 401);
 });
