@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { redirectionOf, Unfit } from './redis-fault.ts';
 
 /** By which commands an announcement gets from who makes it to who listens. */
 export interface Announcing {
@@ -27,11 +28,33 @@ export const atTheServer: Announcing = {
  * @see https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub
  */
 export const atTheMasterOfItsSlot: Announcing = {
-  publish: (redis, channel, message) => redis.spublish(channel, message),
-  hear(redis, channel, heard, gone) {
+  async publish(redis, channel, message) {
+    const replies = await redis.pipeline().get(channel).spublish(channel, message).exec();
+    for (const [error] of replies ?? []) if (error !== null && !isOnItsWay(error)) throw error;
+  },
+  async hear(redis, channel, heard, gone) {
     redis.on('smessage', (_channel: string, message: string) => heard(message));
     // The library's word for the server's, who unsubscribes everybody when the slot leaves it.
     redis.on('moved', gone);
-    return redis.ssubscribe(channel);
+    // Sent together, so that nothing comes between.
+    const [refusal] = await Promise.all([
+      redis.get(channel).then(
+        () => undefined,
+        (error: unknown) => error,
+      ),
+      redis.ssubscribe(channel),
+    ]);
+    if (refusal !== undefined && !isOnItsWay(refusal))
+      throw new Unfit('the server is not the master of announcements any more');
   },
 };
+
+/*
+ * A replica takes both commands too, a master that was demoted a moment ago among them, though there is only the bus between it and its
+ * master. What it refuses is a key: so both sides ask for the one that is called as the channel is.
+ */
+
+/** That the slot is on its way is no refusal: until it has gone, whoever listens does so where it was. */
+function isOnItsWay(error: unknown): boolean {
+  return redirectionOf(error)?.kind === 'ask';
+}

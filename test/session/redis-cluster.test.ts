@@ -1,7 +1,9 @@
+import { Redis } from 'ioredis';
 import t from 'tap';
 import { setTimeout as wait } from 'node:timers/promises';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { silentMeter } from '../../src/kernel/meter.ts';
+import { atTheMasterOfItsSlot } from '../../src/session/redis-announcing.ts';
 import { slotOf } from '../../src/session/redis-slots.ts';
 import { createStore } from '../../src/session/store.ts';
 import type { Store } from '../../src/session/types.ts';
@@ -86,6 +88,23 @@ t.test('what one announces is heard by all, though the nodes do not hear each ot
   await cluster.cutBus();
   await Promise.all(stores.map((store, index) => store.announce(`from ${index}`)));
   await until(() => heard.every((words) => words.size === 3), 'all have heard all', 1000);
+});
+
+t.test('a master that was demoted takes no announcement, and nobody listens to it', async (t) => {
+  const channel = 'sp:announcements';
+  for (const { port } of cluster.replicas) {
+    const redis = new Redis(port, '127.0.0.1', {
+      protocol: 2,
+      enableReadyCheck: false,
+      retryStrategy: () => null,
+    });
+    t.teardown(() => redis.disconnect());
+    await t.rejects(Promise.resolve(atTheMasterOfItsSlot.publish(redis, channel, 'x')), {
+      message: /^MOVED /,
+    });
+    const heard = (): void => void t.fail('nothing is heard here');
+    await t.rejects(Promise.resolve(atTheMasterOfItsSlot.hear(redis, channel, heard, () => undefined)));
+  }
 });
 
 t.test('announcements go on where their slot has gone', async (t) => {
