@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http';
 import t from 'tap';
+import { isWebSocketUpgrade, trustTest } from '../../src/proxy/edge.ts';
 import { exchange, headerOf } from '../support/raw-http.ts';
 import { until } from '../support/until.ts';
 import { startRawUpstream } from '../support/upstream.ts';
@@ -118,6 +120,52 @@ t.test('trusted proxies are believed, hop by hop from the right', async (t) => {
   );
   t.equal(renamed.status, 200);
   t.equal(headerOf(upstream.seen.at(-1)!, 'host'), 'forge.example.com');
+  // Proxies append: what stands further left is what the client has sent them.
+  for (const [hosts, status] of [
+    ['evil.example.com, forge.example.com', 200],
+    ['forge.example.com, evil.example.com', 421],
+  ] as const) {
+    const answer = await exchange(
+      harness.port,
+      `GET /x HTTP/1.1\r\nHost: sallyport.internal\r\nX-Forwarded-Host: ${hosts}\r\n\r\n`,
+    );
+    t.equal(answer.status, status, hosts);
+  }
+});
+
+t.test('trust is a matter of the address alone: of one family none of the other is trusted', async (t) => {
+  const four = trustTest(['127.0.0.1', '10.0.0.0/8']);
+  const six = trustTest(['::1', 'fd00::/8']);
+  const any4 = trustTest(['0.0.0.0/0']);
+  for (const [address, byFour, bySix] of [
+    ['127.0.0.1', true, false],
+    ['127.0.0.2', false, false],
+    ['10.255.0.1', true, false],
+    ['::ffff:10.0.0.1', true, false],
+    ['::1', false, true],
+    ['fd12::1', false, true],
+    ['fe80::1', false, false],
+    ['', false, false],
+    ['unknown', false, false],
+  ] as const) {
+    t.equal(four(address), byFour, `${address}, IPv4`);
+    t.equal(six(address), bySix, `${address}, IPv6`);
+  }
+  t.equal(any4('2001:db8::1'), false);
+  t.equal(trustTest([])('127.0.0.1'), false);
+});
+
+t.test('only an HTTP/1.1 GET asks for a WebSocket', async (t) => {
+  const ask = (method: string, httpVersionMinor: number, upgrade: string | undefined) => {
+    const raw: unknown = { method, httpVersionMinor, headers: { upgrade } };
+    return isWebSocketUpgrade(raw as IncomingMessage);
+  };
+  t.ok(ask('GET', 1, 'websocket'));
+  t.ok(ask('GET', 1, 'WebSocket'));
+  t.notOk(ask('GET', 0, 'websocket'), 'RFC 9110 section 7.8: ignored with HTTP/1.0');
+  t.notOk(ask('POST', 1, 'websocket'));
+  t.notOk(ask('GET', 1, 'h2c'));
+  t.notOk(ask('GET', 1, undefined));
 });
 
 t.test('request ids are ours, a traceparent passes only when well-formed', async (t) => {

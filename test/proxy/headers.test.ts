@@ -3,12 +3,22 @@ import t from 'tap';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import type { JSONWebKeySet } from 'jose';
 import { headerPresets } from '../../src/identity/presets.ts';
-import { fateOfHeader } from '../../src/proxy/headers.ts';
-import { setsOwnCookie } from '../../src/proxy/response-headers.ts';
+import { createUpstreamHeaders, fateOfHeader } from '../../src/proxy/headers.ts';
+import { filterTrailers, setsOwnCookie } from '../../src/proxy/response-headers.ts';
 import { exchange, headerOf } from '../support/raw-http.ts';
 import { startRawUpstream } from '../support/upstream.ts';
 import type { SeenRequest } from '../support/upstream.ts';
 import { startHarness } from './harness.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import type { UpstreamHeaderInput } from '../../src/proxy/headers.ts';
+import { openedSession } from '../identity/session-fixture.ts';
+
+const plainConfig = configSchema.parse({
+  server: { public_url: 'https://forge.example.com' },
+  upstream: { url: 'http://127.0.0.1:3000' },
+  session: { secrets: ['x'.repeat(32)] },
+  sources: [{ id: 'main', issuer: 'https://idp.example.com', client_id: 'forge' }],
+});
 
 const none: ReadonlySet<string> = new Set();
 
@@ -16,6 +26,8 @@ const families = [
   ...new Set(Object.values(headerPresets).flatMap((rules) => rules.map(({ header }) => header))),
   'X-Sallyport-Assertion',
   'X-Sallyport-Anything',
+  'X-Sallyport',
+  'X-SallyportUser',
   'X-Forwarded-User',
   'X-Forwarded-Email',
   'X-Forwarded-Groups',
@@ -104,6 +116,62 @@ t.test('harmless headers stay', async (t) => {
   }
   t.equal(fateOfHeader('Content_Length', none), 'drop', 'a second length in disguise');
   t.equal(fateOfHeader('Transfer_Encoding', none), 'drop');
+});
+
+const plainInput: Omit<UpstreamHeaderInput, 'rawHeaders'> = {
+  connection: undefined,
+  facts: {
+    ...{ id: 'r-1', traceparent: undefined, method: 'POST', rawTarget: '/a', clientIp: '198.51.100.7' },
+    ...{ origin: 'https://forge.example.com', navigation: false, formNavigation: false, upgrade: false },
+  },
+  session: undefined,
+  withCredential: false,
+  identityHeaders: [],
+};
+
+t.test(
+  'a credential of the client goes up where the route says so, and never beside a session',
+  async (t) => {
+    const build = createUpstreamHeaders(plainConfig, undefined);
+    const goesUp = (over: Partial<UpstreamHeaderInput>) =>
+      build({ ...plainInput, rawHeaders: ['Authorization', 'token x'], ...over }).includes('token x');
+    t.equal(goesUp({ withCredential: true }), true);
+    t.equal(goesUp({}), false);
+    t.equal(goesUp({ withCredential: true, session: openedSession() }), false);
+    t.equal(goesUp({ session: openedSession() }), false);
+  },
+);
+
+t.test(
+  'what Connection lists goes, but for what the request would mean something else without',
+  async (t) => {
+    const build = createUpstreamHeaders(plainConfig, undefined);
+    const list = build({
+      ...plainInput,
+      connection: 'close, Content-Length, X_One, x-two',
+      rawHeaders: ['Content-Length', '5', 'X-One', 'gone', 'X-Two', 'gone', 'X-Three', 'stays'],
+    });
+    t.same(list.slice(0, list.indexOf('X-Forwarded-For')).slice(-4), [
+      'Content-Length',
+      '5',
+      'X-Three',
+      'stays',
+    ]);
+    t.notOk(list.includes('gone'));
+  },
+);
+
+t.test('trailers bring no framing, routing, cookies or credentials with them', async (t) => {
+  const bytes = (...texts: string[]) => texts.map((text) => Buffer.from(text, 'latin1'));
+  const kept = ['grpc-status', 'X-Checksum'];
+  const dropped = [
+    ...['Set-Cookie', 'set-cookie2', 'Connection', 'Keep-Alive', 'Transfer-Encoding', 'Content-Length'],
+    ...['Trailer', 'TE', 'Upgrade', 'Host', 'Location', 'Authorization', 'Content-Type', 'content-encoding'],
+  ];
+  t.same(
+    filterTrailers(bytes(...[...kept, ...dropped].flatMap((name) => [name, 'v']))),
+    kept.map((name) => [name, 'v']),
+  );
 });
 
 t.test('an upstream can neither set nor end our sessions', async (t) => {
