@@ -53,7 +53,10 @@ export async function revokeSessions(place: Workplace, choice: Choice, json: boo
         ...(choice.source === undefined ? {} : { source: choice.source }),
       },
     });
-    if (!complete) place.complain(`${ended.length} sessions were ended before it failed: call it again`);
+    if (!complete) {
+      const many = ended.length === 1 ? 'session was' : 'sessions were';
+      place.complain(`${ended.length} ${many} ended before it failed: call it again`);
+    }
   }
   if (json) {
     const sessions = ended.map(({ card }) => (card === undefined ? null : describeCard(card)));
