@@ -87,6 +87,14 @@ t.test('beyond the bound: 429 with Retry-After, and nobody else waits', async (t
   // All of these are good: they count for nothing.
   for (let at = 0; at < 305; at += 1)
     t.equal((await send(token({ sub: 'nobody' }), 'main', '127.0.0.3')).status, 200);
+  const named = { sub: 'nobody', jti: 'the-same' };
+  t.equal((await send(token(named), 'main', '127.0.0.3')).status, 200);
+  t.equal((await send(token(named), 'main', '127.0.0.3')).status, 400, 'replayed');
+  t.equal(
+    (await send(token({ ...named, aud: 'other' }), 'other', '127.0.0.3')).status,
+    200,
+    'not replayed there',
+  );
   for (let bad = 0; bad < 300; bad += 1) t.equal((await send('bad')).status, 400);
   const refused = await send('bad');
   t.equal(refused.status, 429);

@@ -169,6 +169,23 @@ t.test(
   },
 );
 
+t.test('whatever asks the store or the identity provider is held to the rate, each by itself', async (t) => {
+  const strict = await openHouse({ signInRate: '3/1m' });
+  t.teardown(() => strict.close());
+  for (const [method, path, earlier] of [
+    ['GET', '/callback/main?state=x&code=y', 3],
+    ['GET', '/canary/main', 3],
+    ['GET', '/frontchannel-logout/main?iss=x&sid=y', 3],
+    ['GET', '/signout', 3],
+    ['POST', '/signout', 0],
+  ] as const) {
+    const ask = async () =>
+      (await new UserAgent().request(method, `${strict.origin}${prefix}${path}`)).status;
+    for (let count = 0; count < earlier; count += 1) t.not(await ask(), 429, `${method} ${path}`);
+    t.equal(await ask(), 429, `${method} ${path}`);
+  }
+});
+
 t.test('every rate that the configuration takes is one that the endpoints keep', async (t) => {
   for (const rate of ['1/1s', '10000000/1m', '999999999/7d']) {
     const wide = await openHouse({ signInRate: rate });
