@@ -1,4 +1,8 @@
 import t from 'tap';
+import { makeSignOutState, readSignOutState } from '../../src/endpoints/sign-out-state.ts';
+import { systemRandomness } from '../../src/kernel/randomness.ts';
+import { createSealing } from '../../src/session/sealing.ts';
+import { createStillClock } from '../session/clock.ts';
 import { UserAgent } from '../support/user-agent.ts';
 import { openHouse, prefix, signIn, whoami } from './house.ts';
 
@@ -123,4 +127,37 @@ t.test('an IdP without end_session_endpoint: signed out here alone', async (t) =
   const answer = await agent.request('POST', url, { navigate: true, from: url, headers: form, body });
   t.equal(answer.location, `${quiet.origin}${prefix}/signed-out`);
   t.ok(quiet.counted.includes('logout local'));
+});
+
+t.test('no ID token is shown to an identity provider, or for a client, that it is not of', async (t) => {
+  const changing = await openHouse();
+  t.teardown(() => changing.close());
+  const at = `${changing.origin}${prefix}/signout`;
+  const agent = new UserAgent();
+  await signIn(changing, agent);
+  const page = await agent.request('GET', at, { navigate: true });
+  await changing.reload({ main: { client_id: 'another' } });
+  const answer = await agent.request('POST', at, {
+    navigate: true,
+    from: at,
+    headers: form,
+    body: new URLSearchParams({ csrf: tokenIn(page.body) }).toString(),
+  });
+  t.equal(answer.status, 303);
+  t.equal(answer.location, `${changing.origin}${prefix}/signed-out`);
+});
+
+t.test('the state of a sign-out is good for a quarter of an hour, and ours alone', async (t) => {
+  const clock = createStillClock();
+  const sealing = createSealing([Buffer.alloc(32, 1)], systemRandomness);
+  const state = makeSignOutState('main', { sealing, clock });
+  t.equal(readSignOutState(state, { sealing, clock }), 'main');
+  clock.advance(900_000);
+  t.equal(readSignOutState(state, { sealing, clock }), 'main');
+  clock.advance(1000);
+  t.equal(readSignOutState(state, { sealing, clock }), undefined);
+  const other = createSealing([Buffer.alloc(32, 2)], systemRandomness);
+  const fresh = makeSignOutState('main', { sealing: other, clock });
+  t.equal(readSignOutState(fresh, { sealing, clock }), undefined);
+  t.equal(readSignOutState(null, { sealing, clock }), undefined);
 });

@@ -90,6 +90,56 @@ t.test('what runs under a session that has expired unheard is closed within a mi
   t.equal(asked, 6, 'not after it has been stopped');
 });
 
+t.test('what ends of itself while its session ends is left alone', async (t) => {
+  mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  let tell: (keys: readonly string[]) => void = () => undefined;
+  const watch = {
+    onEnded: (listener: typeof tell) => ((tell = listener), () => undefined),
+    onDoubt: () => () => undefined,
+    lives: () => Promise.resolve(true),
+  } as unknown as SessionWatch;
+  const closed: string[] = [];
+  const visit = (name: string) => ({
+    ...{ session: { key: 'session:a' } as OpenedSession, isRunning: true },
+    sessionEnded: () => closed.push(name),
+  });
+  const [short, long] = [visit('short'), visit('long')];
+  const upgraded = { sessions: () => [], review: () => undefined } as unknown as UpgradedSockets;
+  t.teardown(closeWithSessions([short, long] as unknown as Running, upgraded, watch));
+  tell(['session:a']);
+  short.isRunning = false;
+  mock.timers.tick(400);
+  t.same(closed, ['long']);
+});
+
+t.test('a doubt that comes while sessions are looked for is looked into at once', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  let doubt: () => void = () => undefined;
+  let answer: (lives: boolean) => void = () => undefined;
+  let asked = 0;
+  let narrower = 0;
+  const watch = {
+    onEnded: () => () => undefined,
+    onDoubt: (listener: () => void) => ((doubt = listener), () => undefined),
+    lives: () => ((asked += 1), new Promise<boolean>((resolve) => (answer = resolve))),
+    isNarrower: () => ((narrower += 1), Promise.resolve(false)),
+  } as unknown as SessionWatch;
+  const session = { key: 'session:a' } as OpenedSession;
+  const upgraded = { sessions: () => [session], review: () => undefined } as unknown as UpgradedSockets;
+  t.teardown(closeWithSessions([] as unknown as Running, upgraded, watch));
+  mock.timers.tick(60_000);
+  t.equal(asked, 1);
+  doubt();
+  answer(true);
+  await settle();
+  t.equal(asked, 2, 'what was asked before says nothing of what went unheard since');
+  answer(true);
+  await settle();
+  t.equal(narrower, 1);
+});
+
 t.test('what narrowed unheard is closed as soon as others are heard again, and nothing else', async (t) => {
   const clock = createStillClock();
   const store = createMemoryStore(clock);
