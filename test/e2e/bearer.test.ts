@@ -502,6 +502,8 @@ t.test('a token that names nobody is known by the sign-in of its subject', async
   t.equal(upstream.seen.at(-1)!.headers['x-forwarded-user'], 'alice');
   t.notOk(upstream.seen.at(-1)!.headers['x-forwarded-email'], 'what the token does not say is not made up');
   t.equal((await call('/api/x', nameless({ sub: 'mallory' }))).status, 403, 'by its subject alone');
+  const odd = await call('/api/x', nameless({ preferred_username: 'a'.repeat(300), jti: '4' }));
+  t.equal(odd.status, 403, 'a token that names somebody is never told who that is');
   t.equal((await call('/api/x', nameless({ sallyport_username: 'root', sub: 'x' }))).status, 403);
   t.equal(
     (await call('/api/x', nameless({ sallyport_username: 'root', jti: '3' }))).status,

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { SallyportError } from '../../src/kernel/error.ts';
 import type { Store } from '../../src/session/types.ts';
+import { operatorRules } from '../../src/endpoints/operators.ts';
 import { UserAgent } from '../support/user-agent.ts';
 import { until } from '../support/until.ts';
 import { openHouse, prefix, signIn, type House, type HouseOptions } from './house.ts';
@@ -193,4 +194,15 @@ t.test('with the store down the page says so, and nobody fails to sign in becaus
   await visit(house, 'bob', ['pwd']);
   t.same(house.actions().slice(before), ['tenant.auth_policy.oidc_mfa.would_reject', 'signin.succeeded']);
   t.same(house.faults, []);
+});
+
+t.test('operators without a source are those of the only one, and nobody where there are several', (t) => {
+  const of = (...ids: readonly string[]) =>
+    operatorRules({
+      config: { operators: [{ emails: ['a@example.com'] }, { source: 'two', groups: ['ops'] }] },
+      sources: new Map(ids.map((id) => [id, {}])),
+    } as unknown as Parameters<typeof operatorRules>[0]).map(({ source }) => source);
+  t.same(of('one'), ['one', 'two']);
+  t.same(of('one', 'two'), [undefined, 'two']);
+  t.end();
 });

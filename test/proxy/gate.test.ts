@@ -225,3 +225,18 @@ t.test('who is told what', async (t) => {
     ]);
   });
 });
+
+t.test('the store down: a page of the forge that our sign-in stands in for waits as well', async (t) => {
+  const store: Store = {
+    ...createMemoryStore(systemClock),
+    get: () => Promise.reject(new SallyportError('store_unavailable', 'down')),
+  };
+  const harness = await startHarness({ upstream: { url: 'http://127.0.0.1:9', preset: 'gitea' }, store });
+  t.teardown(() => harness.close());
+  const answer = await exchange(
+    harness.port,
+    `GET /user/login HTTP/1.1\r\nHost: ${host}\r\nCookie: __Host-sallyport=${'A'.repeat(43)}\r\n${navigation}\r\n`,
+  );
+  t.equal(answer.status, 503, 'who may be signed in is not sent to sign in anew');
+  t.equal(headerOf(answer, 'set-cookie'), undefined);
+});
