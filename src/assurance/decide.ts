@@ -115,11 +115,9 @@ function acceptedEvidence(findings: readonly Finding[], policy: AssurancePolicy)
 /** Whether `strict` in place of `aal2_amr_values` would have given AAL2 as well; asked only where the policy itself did. */
 function satisfiesStrictly(findings: readonly Finding[], policy: AssurancePolicy): boolean {
   const acrSide = findings.some(({ considered, evidence, side }) => considered && evidence && side === 'acr');
-  const amr = findings.find(({ side }) => side === 'amr');
-  const amrStrict =
-    amr?.considered === true &&
-    amr.reading.kind === 'values' &&
-    strictEvidence(amr.reading.values) !== undefined;
+  // Where amr does not count, the acr side has given AAL2 by itself.
+  const amr = findings.find(({ side }) => side === 'amr')?.reading;
+  const amrStrict = amr?.kind === 'values' && strictEvidence(amr.values) !== undefined;
   return policy.accept === 'both' ? acrSide && amrStrict : acrSide || amrStrict;
 }
 

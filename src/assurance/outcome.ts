@@ -88,6 +88,6 @@ export function stand(
   const outcome = decideOutcome(verdict, policy, subject, nowMs);
   const until = policy.mode === 'report_only' ? policy.reportOnlyUntilMs : undefined;
   // Only a session that the date would end has to be judged again on that date.
-  const changes = until !== undefined && nowMs < until && outcome.status === 'would_reject';
+  const changes = until !== undefined && outcome.status === 'would_reject';
   return { verdict, outcome, validUntilMs: changes ? until : Infinity };
 }

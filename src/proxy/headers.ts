@@ -1,7 +1,9 @@
 import type { Config } from '../config/schema.ts';
-import { isIdentityHeader, normalizeHeaderName } from '../identity/header-names.ts';
 import type { RequestFacts } from '../kernel/request-facts.ts';
 import { presetRoutes } from '../policy/forge-routes.ts';
+import { fateOfHeader } from '../policy/header-fate.ts';
+import type { HeaderFate } from '../policy/header-fate.ts';
+import { normalizeHeaderName } from '../policy/identity-header-names.ts';
 import type { BoundCookies } from '../session/bound-cookies.ts';
 import { sessionCookie, stripOwnCookies } from '../session/cookie.ts';
 import type { OpenedSession } from '../session/types.ts';
@@ -11,53 +13,6 @@ import type { OpenedSession } from '../session/types.ts';
  * whoever gets one past this file is that user. So names are judged by the loosest reading any upstream could make of
  * them (docs/adr/0005-header-trust.md), and ours are appended last. Allocation is kept low: it runs once a request.
  */
-
-const noNames: ReadonlySet<string> = new Set();
-
-/** What becomes of one header of the client's. */
-export type HeaderFate = 'keep' | 'drop' | 'cookie' | 'credential' | 'tracestate';
-
-/** Hop-by-hop (RFC 9110 section 7.6.1) and what belongs to one hop in practice. `expect` is answered by us. */
-const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'expect',
-  'http2-settings',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-/** What tells an upstream another client, host, path or method than the one that we judged (SPEC section 7). */
-const misleading: ReadonlySet<string> = new Set([
-  'cf-connecting-ip',
-  'forwarded',
-  // CGI turns it into HTTP_PROXY, which clients behind take for their outbound proxy (httpoxy, CVE-2016-5385).
-  'proxy',
-  'true-client-ip',
-  'x-client-ip',
-  'x-cluster-client-ip',
-  'x-envoy-original-path',
-  'x-forwarded',
-  'x-host',
-  'x-http-method',
-  'x-http-method-override',
-  'x-method-override',
-  'x-original-host',
-  'x-original-method',
-  'x-original-uri',
-  'x-original-url',
-  'x-real-ip',
-  'x-rewrite-url',
-]);
-
-/** Ours to set: the host, the tracing ids. */
-const ours: ReadonlySet<string> = new Set(['cookie2', 'host', 'traceparent', 'x-request-id']);
 
 /** Never dropped for being listed in `Connection`: without them the request would mean something else. */
 const notConnectionOptions: ReadonlySet<string> = new Set(['content-length', 'host']);
@@ -69,37 +24,6 @@ const plainConnections: ReadonlySet<string> = new Set([
   'upgrade',
   'keep-alive, upgrade',
 ]);
-
-/**
- * What becomes of a header by this name.
- *
- * @param configured folded names of the operator's own identity headers
- * @param credentials folded names that some route takes for a credential, beside `Authorization`
- */
-export function fateOfHeader(
-  rawName: string,
-  configured: ReadonlySet<string>,
-  credentials: ReadonlySet<string> = noNames,
-): HeaderFate {
-  const name = normalizeHeaderName(rawName);
-  if (
-    hopByHop.has(name) ||
-    misleading.has(name) ||
-    ours.has(name) ||
-    configured.has(name) ||
-    name.startsWith('x-forwarded-') ||
-    name.startsWith('x-sallyport') ||
-    isIdentityHeader(name)
-  ) {
-    return 'drop';
-  }
-  if (name === 'authorization' || credentials.has(name)) return 'credential';
-  if (name === 'cookie') return rawName.length === name.length ? 'cookie' : 'drop';
-  if (name === 'tracestate') return 'tracestate';
-  // `Content_Length` beside `Content-Length` is how two parsers come to see two requests.
-  if (name === 'content-length' && rawName.toLowerCase() !== name) return 'drop';
-  return 'keep';
-}
 
 /** What one request's header list is made from. */
 export interface UpstreamHeaderInput {
