@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { isIdentityHeader, normalizeHeaderName } from '../../src/identity/header-names.ts';
+import { isIdentityHeader, normalizeHeaderName } from '../../src/policy/identity-header-names.ts';
 import { headerPresets } from '../../src/identity/presets.ts';
 
 const presetNames = Object.values(headerPresets).flatMap((rules) => rules.map(({ header }) => header));
