@@ -32,8 +32,8 @@ t.test(
   async (t) => {
     const mfa = { mode: 'enforce', preset: 'custom', aal2_amr_values: 'standard' } as const;
     const rehearsal: Partial<ConfigInput['sources'][number]> = {
-    mfa: { ...mfa, mode: 'report_only', enforce_for: { groups: ['admins'], emails: [] } },
-  };
+      mfa: { ...mfa, mode: 'report_only', enforce_for: { groups: ['admins'], emails: [] } },
+    };
     const password = { claims: { sub: 'subject-4711', amr: ['pwd'] } };
     const two = { identity: { ...makeRecord(nowMs).identity, groups: ['flight-software', 'ops'] } };
     for (const [title, result, narrowed] of [
