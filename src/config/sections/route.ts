@@ -23,7 +23,10 @@ export const route = z
     access: z
       .enum(['session', 'credentials', 'bearer', 'public', 'upstream', 'deny'])
       .default('session')
-      .meta({ description: 'Who passes: docs/routes.md says what each value means.', examples: ['session', 'public', 'deny'] }),
+      .meta({
+        description: 'Who passes: docs/routes.md says what each value means.',
+        examples: ['session', 'public', 'deny'],
+      }),
     require_aal: z
       .enum(['aal1', 'aal2'])
       .optional()
