@@ -338,6 +338,17 @@ t.test('a token that was taken is taken no longer than it lives', async (t) => {
   t.equal((await call('/api/x', token)).status, 401);
 });
 
+t.test('a clock that is set back has no token remembered for longer', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const { mint, call, clock } = house;
+  // Too early for it as well, so that it shows whether it is looked at anew.
+  const token = mint();
+  t.equal((await call('/api/x', token)).status, 200);
+  clock.offsetMs = -600_000;
+  t.equal((await call('/api/x', token)).status, 401);
+});
+
 t.test('the IdP is down: 503, not 401, and what is remembered goes on', async (t) => {
   const house = await furnish();
   t.teardown(() => house.close());

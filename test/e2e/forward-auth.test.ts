@@ -360,6 +360,19 @@ t.test('Traefik: its shape of request', async (t) => {
     t.equal((await ask('/page', { cookie, 'sec-fetch-site': 'cross-site' }, 'POST')).status, 403);
   });
 
+  t.test('each sign of a WebSocket makes it one: its Origin counts', async (t) => {
+    const foreign = { cookie, origin: 'https://evil.example' };
+    t.equal((await ask('/page', foreign)).status, 202, 'a plain GET');
+    for (const [name, value] of [
+      ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ=='],
+      ['sec-websocket-version', '13'],
+      ['sec-fetch-mode', 'websocket'],
+    ] as const) {
+      t.equal((await ask('/page', { ...foreign, [name]: value })).status, 403, name);
+      t.equal((await ask('/page', { cookie, origin, [name]: value })).status, 202, name);
+    }
+  });
+
   t.test('400 without what is needed to judge', async (t) => {
     const bare = (headers: Readonly<Record<string, string | readonly string[]>>) =>
       new UserAgent().request('GET', `${inner}/_sallyport/auth`, {

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { Store } from '../../src/session/types.ts';
 import { signJws } from '../support/op.ts';
 import { UserAgent } from '../support/user-agent.ts';
 import { openHouse, prefix, signIn, untilCallback, whoami, type House } from './house.ts';
@@ -39,9 +40,10 @@ async function logOut(house: House, named: Record<string, unknown>): Promise<voi
 async function openWatched() {
   let moment:
     { name: 'put' | 'list'; prefix: string; when: 'before' | 'after'; act: () => Promise<void> } | undefined;
+  let kept: Store | undefined;
   const house = await openHouse({
     wrapStore: (store) =>
-      new Proxy(store, {
+      new Proxy((kept = store), {
         get(target, name) {
           const real: unknown = Reflect.get(target, name);
           if (name !== 'put' && name !== 'list') return real;
@@ -56,7 +58,16 @@ async function openWatched() {
         },
       }),
   });
-  return { house, at: (next: NonNullable<typeof moment>) => (moment = next) };
+  const keys = async (prefix: string): Promise<readonly string[]> => {
+    const found: string[] = [];
+    for await (const key of kept?.keys(prefix) ?? []) found.push(key);
+    return found;
+  };
+  return {
+    ...{ house, keys },
+    at: (next: NonNullable<typeof moment>) => (moment = next),
+    delete: async (key: string) => kept?.delete(key),
+  };
 }
 
 const watched = await openWatched();
@@ -95,6 +106,11 @@ t.test(
       t.equal(answer.status, 400, JSON.stringify([named, sid]));
       t.match(answer.body, 'You were signed out meanwhile');
       t.same(agent.cookies(house.origin), [], 'no cookie is left');
+      t.same(
+        [...(await watched.keys('session:')), ...(await watched.keys('card:'))],
+        [],
+        'and nothing to list',
+      );
       t.same(house.actions(), ['session.ended', 'signin.failed']);
       t.match(house.audit[0], { fields: { why: 'backchannel' }, user: { id: 'alice' }, authSource: 'main' });
       t.match(house.audit[1]?.fields, { reason: 'state_invalid', detail: 'signed_out_meanwhile' });
@@ -169,4 +185,20 @@ t.test('a front-channel logout is noted as well', async (t) => {
   t.equal((await agent.request('GET', callback, { navigate: true })).status, 400);
   t.match(house.audit, [{ fields: { why: 'frontchannel' } }, { action: 'signin.failed' }]);
   t.equal((await whoami(house, agent)).status, 401);
+});
+
+t.test("a session whose card is gone ends by its own sid, and by no other session's", async (t) => {
+  const before = await watched.keys('card:');
+  const agents = [new UserAgent(), new UserAgent()] as const;
+  for (const [index, agent] of agents.entries()) {
+    login('gina', `g${index}`);
+    await signIn(house, agent);
+  }
+  const statuses = () => Promise.all(agents.map(async (agent) => (await whoami(house, agent)).status));
+  t.same(await statuses(), [200, 200]);
+  for (const card of await watched.keys('card:')) if (!before.includes(card)) await watched.delete(card);
+  await logOut(house, { sub: 'gina', sid: 'g0' });
+  t.same(await statuses(), [401, 200]);
+  await logOut(house, { sub: 'gina' });
+  t.same(await statuses(), [401, 401], 'whoever is logged out everywhere is out here too');
 });

@@ -25,10 +25,15 @@ const answers: Readonly<Record<string, string>> = {
   broken: 'HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno',
 };
 
+const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+const upgrade =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+
 t.test("the upstream's sign-out", async (t) => {
   const upstream = await startRawUpstream(({ socket, path }) => {
     const answer = answers[path.split('?')[1] ?? ''];
-    if (answer === undefined) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+    if (path === '/socket') socket.write(switching);
+    else if (answer === undefined) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
     else socket.write(answer);
   });
   let ended = 0;
@@ -92,6 +97,23 @@ t.test("the upstream's sign-out", async (t) => {
       t.strictSame(cookiesOf(answer), []);
     }
     t.equal(ended, before);
+  });
+
+  t.test('it closes the WebSockets of its session, and those of no other', async (t) => {
+    const open = async (owner: string) => {
+      const client = new RawClient(harness.port);
+      client.send(
+        `GET /socket HTTP/1.1\r\nHost: ${host}\r\nCookie: ${owner}\r\nOrigin: https://${host}\r\n${upgrade}\r\n`,
+      );
+      t.equal((await client.response()).status, 101);
+      return client;
+    };
+    const [own, other] = [await open(cookie), await open(await harness.signIn())];
+    t.equal((await ask('POST', 'json', script)).status, 200);
+    await own.until(() => own.closed !== 'open');
+    t.equal(other.closed, 'open');
+    t.equal(harness.app.upgradedSockets.size, 1);
+    other.close();
   });
 
   t.test(

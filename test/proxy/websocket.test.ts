@@ -111,7 +111,9 @@ t.test('the gate stands before every upgrade', async (t) => {
   const cookie = `Cookie: ${await harness.signIn()}\r\n`;
   const ask = (path: string, headers: string) =>
     exchange(harness.port, `GET ${path} HTTP/1.1\r\nHost: ${harness.host}\r\n${headers}${upgrade}\r\n`);
-  t.equal((await ask('/', origin)).status, 401, 'no session');
+  const nobody = await ask('/', origin);
+  t.equal(nobody.status, 401, 'no session');
+  t.equal(headerOf(nobody, 'connection'), 'close', 'nobody reads requests from this connection any more');
   t.equal((await ask('/', `${cookie}Origin: https://evil.example\r\n`)).status, 403, 'a foreign origin');
   t.equal((await ask('/', cookie)).status, 403, 'no origin');
   for (const foreign of [

@@ -21,7 +21,7 @@ const lifeSeconds = 60;
 const facts = { id: 'request-1', clientIp: '192.0.2.7' } as RequestFacts;
 
 /** Replicas over one store, at an IdP that notes what is spent and rotates it. */
-function build() {
+function build(mfa: Readonly<Record<string, unknown>> = { mode: 'carry_over' }) {
   const clock = createStillClock();
   const store = createMemoryStore(clock);
   const sealing = createSealing([Buffer.alloc(32, 7)], systemRandomness);
@@ -52,7 +52,7 @@ function build() {
       sources: [
         {
           ...{ id: 'idp', issuer: record.issuer, client_id: 'forge', client_secret: 'a-secret' },
-          mfa: { mode: 'carry_over' },
+          mfa,
         },
       ],
     }),
@@ -230,4 +230,15 @@ t.test('a refresh that can not be written down is told and counted', async (t) =
   t.same(results, ['failed']);
   t.match(warnings, [/could not be written down/]);
   t.same(audit, [], 'nothing of it is in force');
+});
+
+t.test('nothing is spent for a session that opens nothing', async (t) => {
+  const { clock, store, record, spent, replica } = build({ mode: 'enforce' });
+  const one = replica(store);
+  const byPassword = { ...record, claims: { ...record.claims, amr: ['pwd'] } };
+  const { session } = await one.sessions.create(byPassword);
+  clock.advance(50_000);
+  t.equal(one.notice(session), undefined);
+  await one.refresh.close();
+  t.same(spent, []);
 });
