@@ -84,7 +84,12 @@ export class Visit implements ExchangeClient, RunningLink {
   /** Only for whoever asks for it so, as `EventSource` does (HTML section 9.2.2): what the upstream answers is not looked at. */
   get streamsUnder(): OpenedSession | undefined {
     const { accept } = this.raw.headers;
-    return accept?.includes('text/event-stream') === true ? this.#gate?.session : undefined;
+    return accept?.includes('text/event-stream') === true ? this.#passedAs : undefined;
+  }
+
+  /** As whom it passed: nobody where everyone does, though a session that opens nothing came along. */
+  get #passedAs(): OpenedSession | undefined {
+    return this.#gate?.withSession === true ? this.#gate.session : undefined;
   }
 
   get awaitsContinue(): boolean {
@@ -192,7 +197,7 @@ export class Visit implements ExchangeClient, RunningLink {
       return;
     }
     const { socket, head } = raw.upgrading;
-    const session = this.#gate?.session;
+    const session = this.#passedAs;
     this.#run(new UpgradeExchange(context, this, headers, { socket, head, session, registry: upgraded }));
   }
 

@@ -100,6 +100,35 @@ t.test(
   },
 );
 
+t.test('what a public route gives to everyone goes on, whatever session came along', async (t) => {
+  const endless = await startEndlessUpstream();
+  t.teardown(() => endless.close());
+  const stage = await openStage(t, {}, 0, endless.url);
+  const { op, origin } = stage;
+  const routes = { routes: [{ name: 'open', path: '/open/**', access: 'public' }] };
+  const signInWith = async (amr: readonly string[]): Promise<{ cookie: string }> => {
+    op.nextLogin = { ...op.nextLogin, amr: [...amr] };
+    const browser = new UserAgent();
+    await browser.follow(`${origin}/_sallyport/signin?return_to=/_sallyport/whoami`);
+    const cookies = browser.cookies(origin).map(({ name, value }) => `${name}=${value}`);
+    return { cookie: cookies.join('; ') };
+  };
+  await stage.applyOver(routes, { id: 'idp', mfa: { mode: 'report_only' } });
+  const [weak, strong] = [await signInWith(['pwd']), await signInWith(['pwd', 'otp', 'mfa'])];
+  await stage.applyOver(routes, { id: 'idp', mfa: { mode: 'enforce' } });
+  const anonymous = [await openEvents(origin, '/open/x', weak), await openSocket(origin, '/open/x', weak)];
+  for (const values of [['hwk'], ['swk']]) {
+    const looked = await openEvents(origin, '/x', strong);
+    await stage.applyOver(routes, { id: 'idp', mfa: { mode: 'enforce', aal2_amr_values: values } });
+    await looked.gone;
+    await stage.applyOver(routes, { id: 'idp', mfa: { mode: 'enforce' } });
+  }
+  for (const each of anonymous) {
+    t.ok(each.isOpen(), 'it never ran under the session');
+    each.end();
+  }
+});
+
 t.test(
   'on the day of report_only_until the rule holds, for sessions and for what is asked of the IdP',
   async (t) => {
