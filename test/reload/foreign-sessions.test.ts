@@ -1,6 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
-import type { AuditSink } from '../../src/audit/types.ts';
 import type { SourceConfig } from '../../src/config/schema.ts';
 import { systemRandomness } from '../../src/kernel/randomness.ts';
 import { createForeignSessions } from '../../src/reload/foreign-sessions.ts';
