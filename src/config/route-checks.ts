@@ -10,17 +10,18 @@ import type { Judge } from './judge.ts';
 import type { Config, RouteConfig } from './schema.ts';
 import { tokenPattern } from './upstream-checks.ts';
 
-const noNames: ReadonlySet<string> = new Set();
-
 /** `routes`. */
 export function checkRoutes(judge: Judge, config: Config): void {
   checkByPolicy(judge, config);
+  const ours = new Set(
+    (config.upstream.identity_headers ?? []).map(({ header }) => normalizeHeaderName(header)),
+  );
   for (const [index, route] of config.routes.entries()) {
     const path: KeyPath = ['routes', index];
     checkReach(judge, path, route, config.server.path_prefix);
     checkMethods(judge, path, route);
     checkNarrowing(judge, path, route);
-    checkCredentialHeaders(judge, path, route);
+    checkCredentialHeaders(judge, path, route, ours);
     checkSourcesOf(judge, path, route, config);
   }
 }
@@ -73,14 +74,20 @@ function checkMethods(judge: Judge, path: KeyPath, { methods }: RouteConfig): vo
  */
 const noCredential = /^(?:origin|referer|user-agent|accept(?:-.*)?|content-.*|sec-.*)$/;
 
-function checkCredentialHeaders(judge: Judge, path: KeyPath, route: RouteConfig): void {
+/** @param ours folded names of `upstream.identity_headers` */
+function checkCredentialHeaders(
+  judge: Judge,
+  path: KeyPath,
+  route: RouteConfig,
+  ours: ReadonlySet<string>,
+): void {
   if (route.credential_headers?.length === 0) {
     judge.refuse([...path, 'credential_headers'], 'expected at least one name', 'leave it out');
   }
   for (const [index, name] of (route.credential_headers ?? []).entries()) {
     const at: KeyPath = [...path, 'credential_headers', index];
     if (!tokenPattern.test(name)) judge.refuse(at, `expected the name of a header, found ${quote(name)}`);
-    else if (noCredential.test(normalizeHeaderName(name)) || fateOfHeader(name, noNames) !== 'keep')
+    else if (noCredential.test(normalizeHeaderName(name)) || fateOfHeader(name, ours) !== 'keep')
       judge.refuse(at, `${name} cannot be a credential: it has a meaning of its own`);
   }
 }

@@ -412,6 +412,13 @@ t.test('what is impossible is refused at its key', async (t) => {
           /meaning of its own/,
         ] as const,
     ),
+    [
+      `${into.upstream('identity_headers: [{ header: X-Who, claim: user }]')}routes:
+  - { name: a, path: /a, access: credentials, credential_headers: [X_Who] }
+`,
+      'routes[0].credential_headers[0]',
+      /meaning of its own/,
+    ],
     [into.upstream('bound_cookies: ["a=b"]'), 'upstream.bound_cookies[0]', /name of a cookie/],
     [into.routes('name: a, path: /a, methods: ["G T"]'), 'routes[0].methods[0]', /HTTP method/],
     [into.routes('name: a, path: /a, methods: [GET, post]'), 'routes[0].methods[1]', /in capitals/],
