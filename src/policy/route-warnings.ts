@@ -8,6 +8,7 @@ export interface RouteWarning {
     | 'shadowed'
     | 'partly_shadowed'
     | 'opens_preset'
+    | 'drops_aal2'
     | 'open_to_everyone'
     | 'credentials_not_narrowed'
     | 'method_never_passes'
@@ -50,7 +51,7 @@ export function warnAboutRoutes(
   const brought = compileAll(preset);
   return own.flatMap((entry, index) => [
     ...warnAboutOrder(entry, own.slice(0, index)),
-    ...warnAboutPreset(entry, brought),
+    ...warnAboutPreset(entry, own.slice(0, index), brought),
     ...warnAboutReach(entry.rule),
     ...warnAboutSources(entry.rule, sources),
   ]);
@@ -93,29 +94,62 @@ function warnAboutOrder({ rule, pattern }: Compiled, earlier: readonly Compiled[
 }
 
 /** The preset's rules keep closed what a forge must not show: an operator's rule before them may open it unawares. */
-function warnAboutPreset({ rule, pattern }: Compiled, preset: readonly Compiled[]): readonly RouteWarning[] {
-  const opened = preset.filter(
+function warnAboutPreset(
+  { rule, pattern }: Compiled,
+  earlier: readonly Compiled[],
+  preset: readonly Compiled[],
+): readonly RouteWarning[] {
+  const takes = (before: Compiled, other: Compiled): boolean =>
+    coversMethods(before.rule, other.rule) && covers(before.pattern, other.pattern);
+  const weakened = preset.filter(
     (other) =>
       isStricter(other.rule, rule) &&
       !asksAsMuch(rule, other.rule) &&
       shareMethods(rule, other.rule) &&
+      // What another rule of the operator's takes first is not this one's to open.
+      !earlier.some((before) => takes(before, other) || takes(before, { rule, pattern })),
+  );
+  const opened = weakened.filter(
+    (other) =>
       // One that begins with a star meets nearly everything by some name that nobody has.
       (covers(pattern, other.pattern) ||
         (firstLiteral(other.pattern) !== undefined && overlaps(pattern, other.pattern))) &&
       // Whoever writes that very path, or less, means it.
       !covers(other.pattern, pattern),
   );
-  if (opened.length === 0) return [];
-  const names = opened.slice(0, 5).map((other) => `${other.rule.name} (${other.rule.path})`);
-  const more = opened.length > names.length ? ` and ${opened.length - names.length} more` : '';
-  return [
-    {
+  // But for MFA: rules are no sum, and whoever writes one to narrow that path (to a group, say) seldom means to do without.
+  const dropped = weakened.filter(
+    (other) =>
+      other.rule.requireAal === 'aal2' && covers(other.pattern, pattern) && !asksForAal2(rule, other.rule),
+  );
+  const found: RouteWarning[] = [];
+  if (opened.length > 0)
+    found.push({
       code: 'opens_preset',
       rule: rule.name,
-      message: `the route ${rule.name} is wider than it looks: it stands before the preset's stricter ${names.join(', ')}${more}`,
+      message: `the route ${rule.name} is wider than it looks: it stands before the preset's stricter ${listed(opened)}`,
       cure: 'write a narrower path, or rules of your own for these before it',
-    },
-  ];
+    });
+  if (dropped.length > 0)
+    found.push({
+      code: 'drops_aal2',
+      rule: rule.name,
+      message: `the route ${rule.name} opens without AAL2 what the preset asks AAL2 for: it stands before ${listed(dropped)}`,
+      cure: 'write require_aal: aal2 (and max_auth_age) beside it, unless that is meant',
+    });
+  return found;
+}
+
+function listed(rules: readonly Compiled[]): string {
+  const names = rules.slice(0, 5).map(({ rule }) => `${rule.name} (${rule.path})`);
+  const more = rules.length > names.length ? ` and ${rules.length - names.length} more` : '';
+  return `${names.join(', ')}${more}`;
+}
+
+/** Whether no session passes `rule` without AAL2, nor a token where `other` takes none. */
+function asksForAal2(rule: RouteRule, other: RouteRule): boolean {
+  if (rule.access === 'deny') return true;
+  return rule.requireAal === 'aal2' && (rule.access !== 'credentials' || other.access === 'credentials');
 }
 
 /** Whether nobody passes `rule` whom `other` would keep out for want of assurance. */

@@ -96,6 +96,55 @@ t.test("a rule before the forge's own is told what it opens", async (t) => {
   t.same(warnAboutRoutes(meant, forge, sources), [], 'the very path: that is meant');
 });
 
+t.test("a rule on a path that the forge's own ask AAL2 for is told so where it does not", async (t) => {
+  const forge = presetRoutes('forgejo');
+  const warned = (path: string, access: Access, more: Partial<RouteRule> = {}) =>
+    warnAboutRoutes([rule('own', path, access, more)], forge, sources).map(({ code }) => code);
+  const table: readonly (readonly [string, Access, Partial<RouteRule>, readonly string[]])[] = [
+    ['/user/settings/keys/**', 'session', {}, ['drops_aal2']],
+    ['/user/settings/keys/**', 'session', { groups: ['staff'] }, ['drops_aal2']],
+    ['/user/settings/keys/**', 'session', { maxAuthAgeSeconds: 60 }, ['drops_aal2']],
+    ['/user/settings/keys/**', 'public', {}, ['drops_aal2']],
+    ['/user/settings/keys/**', 'session', aal2, []],
+    ['/user/settings/keys/**', 'deny', {}, []],
+    ['/user/settings/keys/**', 'bearer', aal2, []],
+    ['/user/settings/keys/**', 'credentials', aal2, ['drops_aal2', 'credentials_not_narrowed']],
+    ['/api/v1/user/keys/**', 'credentials', aal2, ['credentials_not_narrowed']],
+    ['/api/v1/user/keys/**', 'session', {}, ['drops_aal2']],
+    ['/api/v1/user/keys/**', 'session', { methods: ['GET'] }, []],
+    ['/acme/app/settings/hooks/**', 'session', {}, ['drops_aal2']],
+    ['/acme/app/settings', 'session', {}, []],
+    ['/user/settings/**', 'session', {}, ['opens_preset']],
+  ];
+  for (const [path, access, more, expected] of table)
+    t.same(warned(path, access, more), expected, `${path} ${access} ${JSON.stringify(more)}`);
+  const cured = [
+    rule('keys', '/user/settings/keys/**', 'session', { ...aal2, maxAuthAgeSeconds: 3600 }),
+    rule('users', '/user/settings/**', 'session'),
+  ];
+  t.match(
+    warnAboutRoutes(cured, forge, sources)[0]?.message,
+    /: it stands before the preset's stricter forge-user-app/,
+  );
+  t.notMatch(
+    warnAboutRoutes(cured, forge, sources)[0]?.message,
+    /forge-user-keys/,
+    'a rule before it takes that',
+  );
+  const shadowed = [rule('all', '/**', 'deny'), rule('keys', '/user/settings/keys/**', 'session')];
+  t.same(
+    warnAboutRoutes(shadowed, forge, sources).map(({ code }) => code),
+    ['shadowed'],
+    'what never matches opens nothing',
+  );
+  const [warning] = warnAboutRoutes([rule('keys', '/user/settings/keys/**', 'session')], forge, sources);
+  t.match(
+    warning?.message,
+    /route keys opens without AAL2 .* forge-user-keys \(\/user\/settings\/keys\/\*\*\)$/,
+  );
+  t.match(warning?.cure, /require_aal: aal2/);
+});
+
 const segment = fc.constantFrom('a', 'b', '*', '**');
 const path = fc.array(segment, { maxLength: 5 }).map((parts) => `/${parts.join('/')}`);
 const target = fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 6 });
