@@ -9,10 +9,18 @@ const address = /^[\x21-\x29\x2b-\x3f\x41-\x7e]+@[\x21-\x29\x2b-\x3f\x41-\x7e]+$
 export function checkEmails(judge: Judge, path: KeyPath, emails: readonly string[] | undefined): void {
   for (const [index, email] of (emails ?? []).entries()) {
     if (address.test(email)) continue;
-    judge.refuse(
-      [...path, index],
-      `expected an email address such as ada@example.com, found ${quote(email)}`,
-      'write each address whole, or name a group',
-    );
+    const at: KeyPath = [...path, index];
+    if (/[^\p{ASCII}]/u.test(email))
+      judge.refuse(
+        at,
+        `${quote(email)} names nobody: an address that is not all ASCII is never taken for verified`,
+        'write the domain as xn--…, as the identity provider does, or name a group',
+      );
+    else
+      judge.refuse(
+        at,
+        `expected an email address such as ada@example.com, found ${quote(email)}`,
+        'write each address whole, or name a group',
+      );
   }
 }
