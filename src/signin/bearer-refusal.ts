@@ -55,7 +55,7 @@ const hints: Readonly<Record<string, string>> = {
   aud_mismatch: 'the aud of the token is not among bearer.audiences',
   iss_mismatch: 'no source has issued the token',
   source_ambiguous:
-    'several sources have the issuer of the token, and its client_id (or azp) is the client_id of none of them: whose rules hold cannot be told',
+    'several sources have the issuer of the token, and its client_id (or azp) is not the client_id of exactly one of them: whose rules hold cannot be told',
   key_not_found: 'no key of the issuer fits the token',
   signature_invalid: 'the signature of the token does not verify',
   expired: 'the token has expired',
