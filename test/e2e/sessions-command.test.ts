@@ -208,7 +208,7 @@ t.test('revoke ends sessions though Redis is full, and says that it is to be cal
   } finally {
     await admin.config('SET', 'maxmemory', '0');
   }
-  t.match(await run('revoke', '--sub', 'flora'), { status: 0, out: '0 sessions ended' });
+  t.match(await run('revoke', '--sub', 'flora'), { status: 0, out: /^0 sessions ended/ });
 });
 
 t.test(
