@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { METHODS } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
 import { headerPresets } from '../../src/identity/presets.ts';
 import { startAskingCaddy, startAskingNginx } from '../support/asking-proxy.ts';
@@ -38,6 +41,7 @@ function accessToken(op: TestOp, more: Readonly<Record<string, unknown>> = {}): 
 async function furnish(
   trusted: readonly string[] = ['127.0.0.1/32'],
   upstream: Readonly<Record<string, unknown>> = {},
+  inside = '127.0.0.1:0',
 ) {
   const listen = await freePort();
   const origin = `http://127.0.0.1:${listen}`;
@@ -48,7 +52,7 @@ async function furnish(
     upstream: app.url,
     sources: [{ id: 'idp', issuer: op.issuer, mfa: { mode: 'report_only' } }],
     config: {
-      server: { listen: '127.0.0.1:0', trusted_proxies: trusted },
+      server: { listen: inside, trusted_proxies: trusted },
       upstream: { url: app.url, ...upstream },
       routes,
       bearer: { audiences: [audience] },
@@ -360,6 +364,14 @@ t.test('Traefik: its shape of request', async (t) => {
     t.equal((await ask('/page', { cookie, 'sec-fetch-site': 'cross-site' }, 'POST')).status, 403);
   });
 
+  t.test('a credential beside a session decides alone: nobody else is named with it', async (t) => {
+    const answer = await ask('/git/x', { cookie: `${cookie}; theme=dark`, 'private-token': token });
+    t.equal(answer.status, 202);
+    t.equal(answer.headers['private-token'], token);
+    for (const name of ['x-forwarded-user', 'x-sallyport-assertion', 'cookie'])
+      t.equal(answer.headers[name], undefined, name);
+  });
+
   t.test('each sign of a WebSocket makes it one: its Origin counts', async (t) => {
     const foreign = { cookie, origin: 'https://evil.example' };
     t.equal((await ask('/page', foreign)).status, 202, 'a plain GET');
@@ -480,6 +492,8 @@ t.test("Envoy's own shape: the target stands behind auth, by the request's metho
     t.equal(hidden.status, 403);
     t.match(hidden.body.toString(), 'cross_site_request');
     t.equal((await ask('POST', '/page', { cookie, origin })).status, 200);
+    for (const method of ['GET', 'HEAD', 'OPTIONS'])
+      t.equal((await ask(method, '/page', { cookie })).status, 200, `${method} changes nothing`);
     const bearer = { authorization: `Bearer ${accessToken(house.op)}` };
     t.equal((await ask('POST', '/api/x', bearer)).status, 200, 'an access token is no cookie');
     const envoy = await startEnvoyShape(ports, ['origin', 'sec-fetch-site']);
@@ -575,6 +589,50 @@ t.test('a peer that is not trusted describes nothing', async (t) => {
     });
     t.equal(repeated.status, 400, `as Envoy asks, /${path}`);
     t.equal(repeated.json().error, 'peer_not_trusted');
+  }
+});
+
+t.test("Envoy is told to take off the headers of the operator's own too", async (t) => {
+  const identity_headers = [{ header: 'X-Desk', claim: 'desk' }];
+  const house = await furnish(['127.0.0.1/32'], { identity_headers });
+  t.teardown(() => house.close());
+  const answer = await new UserAgent().request('GET', `${house.inner}/_sallyport/auth/open/x`, {
+    headers: { host: new URL(house.origin).host, 'sec-sallyport-asker': 'envoy', 'x-desk': 'root' },
+  });
+  t.equal(answer.status, 200);
+  t.ok(String(answer.headers['x-envoy-auth-headers-to-remove']).split(',').includes('x-desk'));
+});
+
+t.test('what nobody could judge is no refusal: a proxy is told 503', async (t) => {
+  const house = await furnish();
+  t.teardown(() => house.close());
+  const token = accessToken(house.op);
+  await house.op.stop();
+  const answer = await new UserAgent().request('GET', `${house.inner}/_sallyport/auth`, {
+    headers: {
+      ...{ 'x-forwarded-host': new URL(house.origin).host, 'x-forwarded-method': 'GET' },
+      ...{ 'x-forwarded-uri': '/api/x', authorization: `Bearer ${token}` },
+    },
+  });
+  t.equal(answer.status, 503);
+});
+
+t.test('whoever asks over a Unix socket stands on this machine', async (t) => {
+  const place = mkdtempSync(join(tmpdir(), 'sallyport-socket-'));
+  t.teardown(() => rmSync(place, { recursive: true }));
+  for (const [trusted, status] of [
+    [['127.0.0.1/32'], 202],
+    [['192.0.2.0/24'], 400],
+  ] as const) {
+    const path = join(place, `${status}.sock`);
+    const house = await furnish(trusted, {}, `unix:${path}`);
+    t.teardown(() => house.close());
+    const answer = await exchange(
+      { path },
+      `GET /_sallyport/auth HTTP/1.1\r\nHost: ${new URL(house.origin).host}\r\n` +
+        'X-Forwarded-Uri: /open/x\r\nX-Forwarded-Method: GET\r\nConnection: close\r\n\r\n',
+    );
+    t.equal(answer.status, status, trusted[0]);
   }
 });
 

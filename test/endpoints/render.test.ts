@@ -97,7 +97,10 @@ t.test('a program is told of no form and no tab', async (t) => {
 t.test(
   'signed in, asked once, and still too little: the MFA page for a person, JSON for a program',
   async (t) => {
-    for (const code of ['aal2_required', 'attested_not_accepted', 'auth_too_old', 'auth_time_missing']) {
+    for (const code of [
+      ...['aal2_required', 'attested_not_accepted'],
+      ...['auth_too_old', 'auth_time_missing', 'auth_time_in_future'],
+    ]) {
       const { body } = page({ status: 403, code, body: { source: 'main', observed: { amr: ['pwd'] } } });
       t.match(body, '<h1>MFA was not asserted</h1>');
       t.match(body, 'You are signed in through Example IdP');

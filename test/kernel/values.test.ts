@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import t from 'tap';
 import { parseDuration } from '../../src/kernel/duration.ts';
 import { isFault, SallyportError } from '../../src/kernel/error.ts';
+import { jsonText } from '../../src/kernel/json-text.ts';
 import { Secret } from '../../src/kernel/secret.ts';
 import { parseSize } from '../../src/kernel/size.ts';
 
@@ -47,4 +48,9 @@ t.test('a fault is recognised by its code, and keeps its message from the public
   t.notOk(isFault(new Error('x'), 'internal'));
   t.equal(fault.statusCode, 503);
   t.notMatch(fault.publicMessage, /10\.0\.0\.7/);
+});
+
+t.test('JSON is on one line, or indented where somebody is to read it', async (t) => {
+  t.equal(jsonText({ a: [1] }), '{"a":[1]}');
+  t.equal(jsonText({ a: [1] }, 2), '{\n  "a": [\n    1\n  ]\n}');
 });

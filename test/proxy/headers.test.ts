@@ -100,6 +100,15 @@ t.test('any spelling of a name that could name somebody is dropped', async (t) =
   t.equal(fateOfHeader('X_My-Header', new Set(['x-my-header'])), 'drop', "the operator's own names too");
 });
 
+t.test('what is for one hop alone, or for us to answer, goes no further', async (t) => {
+  for (const name of [
+    ...['Connection', 'Keep-Alive', 'Proxy-Connection', 'TE', 'Trailer', 'Transfer-Encoding', 'Upgrade'],
+    ...['Proxy-Authenticate', 'Proxy-Authentication-Info', 'Proxy-Authorization'],
+    ...['Expect', 'HTTP2-Settings', 'Host', 'Cookie2', 'Traceparent', 'X-Request-ID', 'X-Forwarded'],
+  ])
+    for (const spelling of spellingsOf(name)) t.equal(fateOfHeader(spelling, none), 'drop', spelling);
+});
+
 t.test('harmless headers stay', async (t) => {
   for (const name of [
     'Accept',

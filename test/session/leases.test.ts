@@ -54,3 +54,48 @@ t.test('a holder that lives keeps it for as long as its work takes', async (t) =
   t.ok(await leases.take('lock:a'));
   await store.close();
 });
+
+t.test('giving it back never fails, and nobody asks the store for it any more', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const store = createMemoryStore(createStillClock());
+  let touches = 0;
+  const leases = createLeases({
+    store: {
+      ...store,
+      touchIf: (...given) => {
+        touches += 1;
+        return store.touchIf(...given);
+      },
+      deleteIf: () => Promise.reject(new Error('down')),
+    },
+    randomness: systemRandomness,
+  });
+  const lease = await leases.take('lock:a');
+  mock.timers.tick(1500);
+  t.equal(touches, 1);
+  await t.resolves(lease!.release());
+  mock.timers.tick(15_000);
+  t.equal(touches, 1, 'it ends by itself');
+  await store.close();
+});
+
+t.test('a holder whom the store fails once goes on, and one who has lost it stops', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const store = createMemoryStore(createStillClock());
+  const answers = [() => Promise.reject(new Error('down')), async () => true, async () => false];
+  let touches = 0;
+  const leases = createLeases({
+    store: { ...store, touchIf: () => answers[touches++]?.() ?? Promise.resolve(false) },
+    randomness: systemRandomness,
+  });
+  const lease = await leases.take('lock:a');
+  for (const count of [1, 2, 3, 3, 3]) {
+    mock.timers.tick(1500);
+    await new Promise((resolve) => setImmediate(resolve));
+    t.equal(touches, count);
+  }
+  await lease!.release();
+  await store.close();
+});
