@@ -208,7 +208,10 @@ t.test(
     for (const client of [{ client_id: 'a-tool' }, {}]) {
       const answer = await call(client);
       t.equal(answer.status, 401);
-      t.match(answer.json().hint, /several sources have the issuer of the token, .* not the client_id of exactly one/);
+      t.match(
+        answer.json().hint,
+        /several sources have the issuer of the token, .* not the client_id of exactly one/,
+      );
     }
   },
 );
