@@ -1,3 +1,4 @@
+import { normalizeHeaderName } from '../policy/identity-header-names.ts';
 import { parseUpstreamUrl } from './addresses.ts';
 import { quote } from './faults.ts';
 import type { KeyPath } from './faults.ts';
@@ -93,8 +94,8 @@ function checkIdentityHeaders(judge: Judge, headers: readonly { header: string; 
   const seen = new Set<string>();
   for (const [index, { header, claim }] of headers.entries()) {
     const path: KeyPath = ['upstream', 'identity_headers', index, 'header'];
-    // Servers read _ and - alike (CGI, WSGI, Go), so that both spellings are one name.
-    const folded = header.toLowerCase().replaceAll('_', '-');
+    // Servers read _ and other characters as - (CGI, WSGI, Go, PHP), so that all such spellings are one name.
+    const folded = normalizeHeaderName(header);
     if (!tokenPattern.test(header)) {
       judge.refuse(path, `expected the name of a header, found ${quote(header)}`);
     } else if (

@@ -187,6 +187,11 @@ t.test('what is impossible is refused at its key', async (t) => {
       'upstream.identity_headers[1].header',
       /twice/,
     ],
+    [
+      into.upstream('identity_headers: [{ header: X-User, claim: a }, { header: X.User, claim: b }]'),
+      'upstream.identity_headers[1].header',
+      /twice/,
+    ],
     // session
     [into.session('idle_timeout: 25h'), 'session.idle_timeout', /absolute_timeout/],
     [into.session('absolute_timeout: 0s'), 'session.absolute_timeout', /1s or more/],
