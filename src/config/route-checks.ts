@@ -72,7 +72,8 @@ function checkMethods(judge: Judge, path: KeyPath, { methods }: RouteConfig): vo
  * Headers that browsers send of themselves, or that say what a message is. Taken for a credential, they would let everyone in, as one that is
  * dropped on the way (policy/header-fate.ts) would without ever reaching the app.
  */
-const noCredential = /^(?:origin|referer|user-agent|accept(?:-.*)?|content-.*|sec-.*)$/;
+const noCredential =
+  /^(?:origin|referer|user-agent|accept(?:-.*)?|content-.*|sec-.*|if-.*|range|cache-control|pragma|priority|dnt|upgrade-insecure-requests|via)$/;
 
 /** @param ours folded names of `upstream.identity_headers` */
 function checkCredentialHeaders(

@@ -486,6 +486,7 @@ t.test('no header that the proxy takes off every request counts as a credential'
     ...['Authorization', 'Cookie', 'Host', 'Origin', 'Referer', 'User-Agent', 'Accept', 'Accept-Language'],
     ...['TE', 'Upgrade', 'Expect', 'Proxy-Authorization', 'Content-Type', 'Content_Length', 'Sec-Fetch-Site'],
     ...['Remote_User', 'X-Forwarded-For', 'x_forwarded_user', 'X-Real-IP', 'X.Webauth.User', 'X-Id-Token'],
+    ...['If-None-Match', 'Range', 'Cache-Control', 'Pragma', 'Priority', 'DNT', 'Upgrade-Insecure-Requests'],
     ...['X-Request-Id', 'traceparent', 'tracestate', 'X-Original-URL', 'X-HTTP-Method-Override', 'Cookie2'],
   ])
     t.notOk(taken(name), name);
