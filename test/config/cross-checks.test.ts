@@ -347,7 +347,16 @@ t.test('what is impossible is refused at its key', async (t) => {
       'sources[0].mfa.enforce_for',
       /names nobody/,
     ],
-    ...['ada', '@example.com', '*@example.com', 'ada@', 'a@b@c', 'Ada <ada@example.com>'].map(
+    ...[
+      'ada',
+      '@example.com',
+      '*@example.com',
+      'ada@',
+      'a@b@c',
+      'Ada <ada@example.com>',
+      'ada@*.example.com',
+      'ada@example.com grace',
+    ].map(
       (email) =>
         [
           into.mfa(
@@ -426,6 +435,7 @@ t.test('what is impossible is refused at its key', async (t) => {
     [into.routes('name: a, path: /a, methods: []'), 'routes[0].methods', /matches no request/],
     [into.routes('name: a, path: /a, emails: [ada]'), 'routes[0].emails[0]', /email address/],
     [into.routes('name: a, path: /a, emails: [ädä@example.com]'), 'routes[0].emails[0]', /not all ASCII/],
+    [into.routes('name: a, path: /a, emails: [ada@exämple.com]'), 'routes[0].emails[0]', /not all ASCII/],
     [into.twoSources('name: a, path: /a, groups: [x]'), 'routes[0].source', /required beside/],
     [into.twoSources('name: a, path: /a, emails: [x@example.com]'), 'routes[0].source', /required beside/],
     [
