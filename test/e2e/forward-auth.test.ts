@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { headerPresets } from '../../src/identity/presets.ts';
+import { systemClock, type Clock } from '../../src/kernel/clock.ts';
 import { startAskingCaddy, startAskingNginx } from '../support/asking-proxy.ts';
 import { startEnvoyShape } from '../support/envoy-shape.ts';
 import { startEchoUpstream, type SeenByUpstream } from '../support/echo-upstream.ts';
@@ -42,6 +43,8 @@ async function furnish(
   trusted: readonly string[] = ['127.0.0.1/32'],
   upstream: Readonly<Record<string, unknown>> = {},
   inside = '127.0.0.1:0',
+  mfa: Readonly<Record<string, unknown>> = { mode: 'report_only' },
+  clock: Clock = systemClock,
 ) {
   const listen = await freePort();
   const origin = `http://127.0.0.1:${listen}`;
@@ -50,7 +53,8 @@ async function furnish(
   const sallyport = await startSallyport({
     origin,
     upstream: app.url,
-    sources: [{ id: 'idp', issuer: op.issuer, mfa: { mode: 'report_only' } }],
+    sources: [{ id: 'idp', issuer: op.issuer, mfa }],
+    app: { clock },
     config: {
       server: { listen: inside, trusted_proxies: trusted },
       upstream: { url: app.url, ...upstream },
@@ -347,6 +351,7 @@ t.test('Traefik: its shape of request', async (t) => {
     const sent = await ask('/page?x', page);
     t.equal(sent.status, 302);
     t.equal(sent.location, `${origin}/_sallyport/signin?return_to=%2Fpage%3Fx`);
+    t.equal((await ask('/page', page, 'HEAD')).status, 302);
     const form = await ask('/page', page, 'POST');
     t.equal(form.status, 401);
     t.equal(form.location, undefined);
@@ -379,9 +384,11 @@ t.test('Traefik: its shape of request', async (t) => {
       ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ=='],
       ['sec-websocket-version', '13'],
       ['sec-fetch-mode', 'websocket'],
+      ['upgrade', 'WebSocket'],
     ] as const) {
       t.equal((await ask('/page', { ...foreign, [name]: value })).status, 403, name);
       t.equal((await ask('/page', { cookie, origin, [name]: value })).status, 202, name);
+      t.equal((await ask('/page', { cookie, [name]: value }, 'POST')).status, 202, `${name}, and no GET`);
     }
   });
 
@@ -601,6 +608,29 @@ t.test("Envoy is told to take off the headers of the operator's own too", async 
   });
   t.equal(answer.status, 200);
   t.ok(String(answer.headers['x-envoy-auth-headers-to-remove']).split(',').includes('x-desk'));
+});
+
+t.test('a session that opens nothing names nobody on a public route', async (t) => {
+  let offsetMs = 0;
+  const clock: Clock = { nowMs: () => Date.now() + offsetMs };
+  const day = new Date(Date.now() + 3_600_000).toISOString();
+  const mfa = { mode: 'report_only', report_only_until: day };
+  const house = await furnish(['127.0.0.1/32'], {}, '127.0.0.1:0', mfa, clock);
+  t.teardown(() => house.close());
+  const { origin, op } = house;
+  op.nextLogin = { ...op.nextLogin, amr: ['pwd'] };
+  const { host } = new URL(origin);
+  const agent = new UserAgent({ resolve: { [host]: { host: '127.0.0.1', port: house.ports.sallyport } } });
+  await agent.follow(`${origin}/_sallyport/signin?return_to=/_sallyport/whoami`);
+  const named = async () => {
+    const answer = await agent.request('GET', `${origin}/_sallyport/auth`, {
+      headers: { 'x-forwarded-host': host, 'x-forwarded-uri': '/open/x', 'x-forwarded-method': 'GET' },
+    });
+    return [answer.status, answer.headers['x-forwarded-user']];
+  };
+  t.same(await named(), [202, 'alice']);
+  offsetMs = 3_601_000;
+  t.same(await named(), [202, undefined]);
 });
 
 t.test('what nobody could judge is no refusal: a proxy is told 503', async (t) => {
