@@ -319,6 +319,8 @@ t.test(
       ['no iss', { sid: 'g1' }],
       ['another issuer', { iss: 'https://evil.example', sid: 'g1' }],
       ['two sids', `iss=${op.issuer}&sid=g1&sid=g2`],
+      ['two issuers', `iss=${op.issuer}&iss=https://evil.example&sid=g1`],
+      ['a sid of any length', { iss: op.issuer, sid: 'g'.repeat(256) }],
     ] as const) {
       const refused = await ask(query);
       t.equal(refused.status, 400, what);
@@ -330,6 +332,8 @@ t.test(
     t.equal(answer.status, 200);
     t.match(answer.headers['content-security-policy'], `frame-ancestors ${op.issuer};`);
     t.equal(answer.headers['x-frame-options'], undefined);
+    t.equal(answer.headers['cross-origin-resource-policy'], 'cross-origin');
+    t.equal(answer.headers['referrer-policy'], 'no-referrer', 'its address names the session');
     t.equal(answer.headers['cache-control'], 'no-store');
     t.same([nothing.status, nothing.body], [answer.status, answer.body], 'a guess learns nothing');
     await ends(cookie);
