@@ -367,29 +367,32 @@ t.test('an ended session is gone from memory and store, and is handed out once',
   t.equal(await sessions.end(cookieValue), undefined);
 });
 
+/** A store whose first answer is what it found, told only later: much may happen in between. */
+function lateOnce(kept: Store): { readonly store: Store; readonly answer: () => void } {
+  let answer: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  let isFirst = true;
+  const store: Store = {
+    ...kept,
+    async get(key) {
+      const waits = isFirst;
+      isFirst = false;
+      const found = await kept.get(key);
+      if (waits) await held;
+      return found;
+    },
+  };
+  return { store, answer: () => answer() };
+}
+
 t.test('a request on its way cannot bring back a session that ends meanwhile', async (t) => {
   const { sessions, kept, deps, clock } = build();
   const { cookieValue } = await sessions.create(makeRecord(clock.nowMs()));
-  let answer: () => void = () => undefined;
-  const held = new Promise<void>((resolve) => (answer = resolve));
-  let slow = true;
-  const one = createSessions({
-    ...deps,
-    store: {
-      ...kept,
-      async get(key) {
-        const waits = slow;
-        const found = await kept.get(key);
-        // Found before the end, told after it.
-        if (waits) await held;
-        return found;
-      },
-    },
-  });
+  const late = lateOnce(kept);
+  const one = createSessions({ ...deps, store: late.store });
   const opening = one.open(cookieValue);
-  slow = false;
   t.ok(await one.end(cookieValue));
-  answer();
+  late.answer();
   t.equal(await opening, undefined);
   t.equal(one.peek(cookieValue), undefined);
   t.equal(await one.open(cookieValue), undefined);
@@ -399,29 +402,14 @@ t.test('a request on its way asks again when the session was written anew meanwh
   const { sessions, kept, deps, clock } = build();
   const record = makeRecord(clock.nowMs());
   const { cookieValue, session } = await sessions.create(record);
-  let answer: () => void = () => undefined;
-  const held = new Promise<void>((resolve) => (answer = resolve));
-  let slow = true;
-  const other = createSessions({
-    ...deps,
-    store: {
-      ...kept,
-      async get(key) {
-        const waits = slow;
-        const found = await kept.get(key);
-        // Found before the change, told after it.
-        if (waits) await held;
-        return found;
-      },
-    },
-  });
+  const late = lateOnce(kept);
+  const other = createSessions({ ...deps, store: late.store });
   const opening = other.open(cookieValue);
-  slow = false;
   const stored = await sessions.read(session.key ?? '');
   t.ok(stored);
   if (stored === undefined) return;
   t.ok(await sessions.rewrite(stored, { ...record, refreshed: { amr: ['pwd'] } }, undefined, true));
-  answer();
+  late.answer();
   t.same((await opening)?.record.refreshed, { amr: ['pwd'] });
   t.same(other.peek(cookieValue)?.record.refreshed, { amr: ['pwd'] });
 });
