@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { t } from 'tap';
 import { findMissing, findProgram, installCommand, type Program, programs } from './programs.ts';
 
 /*
  * Runs before the tests (npm's `pretest`). The tests use a real Redis server, a real browser, a real nginx and a real
  * Prometheus: where they are missing, root on Debian gets them installed, and anybody else one clear line.
+ *
+ * Nothing of tap is imported here: it gives whatever process imports it half a minute, and packages may take longer. `tap build` comes
+ * after this, since a fresh tap has a plugin that compiles TypeScript in a way that ours does not bear.
  */
 
 /** Debian asks this script before a package starts its service; 101 = don't (invoke-rc.d(8)). */
@@ -20,15 +22,6 @@ if (missing.length > 0) {
     process.stderr.write(`The tests need ${named}. Install as root: ${installCommand(still)}\n`);
     process.exitCode = 1;
   }
-}
-
-/*
- * A fresh install of tap has its default plugins, one of which compiles TypeScript in a way that ours does not bear. The
- * runner notices and builds itself anew, but goes on with the old plugin's loader: the first run would fail.
- */
-if (t.pluginSignature.includes('@tapjs/typescript')) {
-  const built = spawnSync('npx', ['--no-install', 'tap', 'build'], { stdio: ['ignore', 2, 2] });
-  if (built.status !== 0) process.exitCode = 1;
 }
 
 function install(wanted: readonly Program[]): void {
