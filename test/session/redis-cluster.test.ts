@@ -112,6 +112,8 @@ t.test('announcements go on where their slot has gone', async (t) => {
   t.teardown(() => store.close());
   const heard: string[] = [];
   let missed = 0;
+  let lost = 0;
+  store.listen({ heard: () => undefined, missed: () => undefined, lost: () => (lost += 1) });
   await listening(
     store,
     (word) => heard.push(word),
@@ -132,6 +134,7 @@ t.test('announcements go on where their slot has gone', async (t) => {
   await store.announce('back');
   await until(() => heard.includes('back'), 'what is announced at the former master is heard');
   t.same(heard, ['under way', 'after it', 'back'], 'each once');
+  t.equal(lost, 2, 'nothing was heard for a moment, and that is told');
   t.same(warnings, [], 'a move is no outage');
 });
 
@@ -256,8 +259,11 @@ t.test('a server that is no cluster, and nodes that are not there, are named as 
   await wrong.store.close();
   await alone.stop();
   const gone = open([`127.0.0.1:${alone.port}`]);
+  let lost = 0;
+  gone.store.listen({ heard: () => undefined, missed: () => undefined, lost: () => (lost += 1) });
   const failure = await failureOf(gone.store.ping());
   t.match(failure.detail, /ECONNREFUSED/);
+  await until(() => lost === 1, 'who has never heard anything is told, too');
   t.ok(failure.ms < 1000);
   await gone.store.close();
 });
